@@ -1,0 +1,226 @@
+package wire
+
+import "github.com/rozofs-go/rozo/rozofs/vocab"
+
+// Limits of messages to storaged.
+const (
+	MaxRunBlocks  = 1024 // blocks in one read or write, whatever their size
+	MaxFIDs       = 4096 // files in one sync or delete
+	MaxBlockIndex = vocab.MaxFileBytes / vocab.MinBlockBytes
+)
+
+// Target names the storage root that a request is for and who asks. storaged
+// refuses another incarnation of the root (WrongIncarnation; 0 is "any", for
+// exportd's polls only), and an epoch below the session's fence (Fenced).
+type Target struct {
+	ID          vocab.StorageID
+	Incarnation vocab.Incarnation
+	Session     vocab.SessionID
+	Epoch       vocab.Epoch // of the lease under which the sender acts
+}
+
+func (m *Target) code(c *Codec) {
+	codeStorageID(c, &m.ID)
+	U64(c, &m.Incarnation)
+	U64(c, &m.Session)
+	U64(c, &m.Epoch)
+}
+
+// Run is a range of blocks of one file under one generation of its distribution.
+type Run struct {
+	FID        vocab.FID
+	Generation uint32
+	First      uint64
+	Count      uint32
+}
+
+func (m *Run) code(c *Codec) {
+	c.Fixed(m.FID[:])
+	U32(c, &m.Generation)
+	U64(c, &m.First)
+	U32(c, &m.Count)
+	if c.decoding && (m.First > MaxBlockIndex || m.Count > MaxRunBlocks) {
+		c.Fail("run of %d blocks from %d is over the limits", m.Count, m.First)
+	}
+}
+
+// WriteRequest stores Run.Count slots. The bulk part holds them in order of
+// block; each takes SlotHeaderBytes+PayloadBytes bytes, a shorter payload being
+// padded, but the last one may end with its payload. PayloadBytes is fixed for
+// a file on a storage by its first write.
+//
+// A slot whose version is not above the one that lies there already is left
+// out: versions decide the order, not arrival.
+type WriteRequest struct {
+	Target
+	Run
+	PayloadBytes uint32 // room for the payload in each slot: the stride is SlotHeaderBytes more
+}
+
+func (m *WriteRequest) Code(c *Codec) {
+	m.Target.code(c)
+	m.Run.code(c)
+	U32(c, &m.PayloadBytes)
+}
+
+// WriteReply tells the boot under which the slots were taken. They are not
+// durable before a sync under the same boot. A request whose PayloadBytes is not
+// the one that the file has on this storage is refused with Invalid.
+type WriteReply struct {
+	Boot vocab.Boot
+}
+
+func (m *WriteReply) Code(c *Codec) { U64(c, &m.Boot) }
+
+// ReadRequest asks for the newest slots of a run.
+type ReadRequest struct {
+	Target
+	Run
+}
+
+func (m *ReadRequest) Code(c *Codec) {
+	m.Target.code(c)
+	m.Run.code(c)
+}
+
+// Piece is consecutive blocks in the same state.
+type Piece struct {
+	Count uint32
+	State SlotState // SlotBroken here means "unknown": this storage cannot tell
+}
+
+// ReadReply describes the run from its first block on; blocks after the last
+// piece are absent. The bulk part holds the slots of the present pieces, in
+// order, each SlotHeaderBytes+PayloadBytes long, but the very last may be short.
+type ReadReply struct {
+	Boot         vocab.Boot
+	PayloadBytes uint32
+	Pieces       []Piece
+}
+
+func (m *ReadReply) Code(c *Codec) {
+	U64(c, &m.Boot)
+	U32(c, &m.PayloadBytes)
+	Slice(c, &m.Pieces, MaxRunBlocks, 5, func(c *Codec, p *Piece) {
+		U32(c, &p.Count)
+		U8(c, &p.State)
+		if c.decoding && (p.Count > MaxRunBlocks || p.State > SlotBroken) {
+			c.Fail("piece of %d blocks in state %d", p.Count, p.State)
+		}
+	})
+}
+
+// SyncRequest makes what was written to the files durable. It is refused with
+// Unavailable if Boot is not the storage's: what was written before it
+// restarted must be written again.
+type SyncRequest struct {
+	Target
+	Boot vocab.Boot
+	FIDs []vocab.FID
+}
+
+func (m *SyncRequest) Code(c *Codec) {
+	m.Target.code(c)
+	U64(c, &m.Boot)
+	Slice(c, &m.FIDs, MaxFIDs, 16, codeFID)
+}
+
+func codeFID(c *Codec, f *vocab.FID) { c.Fixed(f[:]) }
+
+// DiscardRequest drops blocks of a file: First to the end if Count is 0. Slots
+// of a version above Version stay.
+type DiscardRequest struct {
+	Target
+	Run
+	Version vocab.Version
+}
+
+func (m *DiscardRequest) Code(c *Codec) {
+	m.Target.code(c)
+	m.Run.code(c)
+	codeVersion(c, &m.Version)
+}
+
+// DeleteRequest removes files whole; files that are not there are no error.
+// Only exportd sends it.
+type DeleteRequest struct {
+	Target
+	FIDs []vocab.FID
+}
+
+func (m *DeleteRequest) Code(c *Codec) {
+	m.Target.code(c)
+	Slice(c, &m.FIDs, MaxFIDs, 16, codeFID)
+}
+
+// FenceRequest makes the storage durably refuse epochs of the target's session
+// below the target's epoch. Only exportd sends it.
+type FenceRequest struct {
+	Target
+}
+
+func (m *FenceRequest) Code(c *Codec) { m.Target.code(c) }
+
+// BootReply answers requests whose only result is the boot.
+type BootReply struct {
+	Boot vocab.Boot
+}
+
+func (m *BootReply) Code(c *Codec) { U64(c, &m.Boot) }
+
+// StorageStatusRequest asks a storaged for all its roots.
+type StorageStatusRequest struct{}
+
+func (m *StorageStatusRequest) Code(*Codec) {}
+
+// Health of a storage root.
+type Health uint8
+
+const (
+	HealthDown     Health = iota // not reachable (said by exportd only)
+	HealthUp                     // serves
+	HealthFailed                 // its disk returned an error; out of service until restarted
+	HealthReplaced               // another incarnation than exportd knows (said by exportd only)
+)
+
+func (h Health) String() string {
+	switch h {
+	case HealthUp:
+		return "up"
+	case HealthFailed:
+		return "failed"
+	case HealthReplaced:
+		return "replaced"
+	}
+	return "down"
+}
+
+// StorageRoot is one root of a storaged.
+type StorageRoot struct {
+	ID          vocab.StorageID
+	Incarnation vocab.Incarnation
+	Boot        vocab.Boot
+	Health      Health
+	TotalBytes  uint64
+	FreeBytes   uint64
+	Root        string
+}
+
+func (m *StorageRoot) Code(c *Codec) {
+	codeStorageID(c, &m.ID)
+	U64(c, &m.Incarnation)
+	U64(c, &m.Boot)
+	U8(c, &m.Health)
+	U64(c, &m.TotalBytes)
+	U64(c, &m.FreeBytes)
+	c.String(&m.Root, 4096)
+}
+
+// StorageStatusReply lists the roots.
+type StorageStatusReply struct {
+	Roots []StorageRoot
+}
+
+func (m *StorageStatusReply) Code(c *Codec) {
+	Slice(c, &m.Roots, 4096, 40, func(c *Codec, r *StorageRoot) { r.Code(c) })
+}
