@@ -192,3 +192,6 @@ func (m *RecallRequest) Code(c *Codec) {
 type Empty struct{}
 
 func (*Empty) Code(*Codec) {}
+
+// SetHead fills in the head; the client does so each time it sends the request.
+func (m *Head) SetHead(h Head) { *m = h }
