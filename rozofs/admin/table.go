@@ -1,0 +1,80 @@
+package admin
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+)
+
+// WriteTable writes the status for people to read.
+func (s *Status) WriteTable(w io.Writer) error {
+	fmt.Fprintf(w, "%s: layout %s, %d storages, export %s, blocks of %s\n\n", s.Dir, s.Layout, len(s.Daemons)-1, s.Export, formatBytes(uint64(s.BlockBytes)))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ROLE\tSID\tPID\tADDRESS\tSTATE\tFREE\tLOG")
+	row := func(role string, sid vocab.SID, pid int, addr string, st State, free, total uint64, log string) {
+		space := "-"
+		if total > 0 {
+			space = formatBytes(free) + " of " + formatBytes(total)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", role, dash(sid), dash(pid), addr, st, space, log)
+	}
+	for _, d := range s.Daemons {
+		row(d.Role, d.SID, d.PID, d.Address, d.State, d.FreeBytes, d.TotalBytes, d.Log)
+	}
+	m := s.Mount
+	row(m.Role, 0, m.PID, m.MountPoint, m.State, m.FreeBytes, m.TotalBytes, m.Log)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, d := range append(s.Daemons, DaemonStatus{Name: m.Name, State: m.State, Detail: m.Detail}) {
+		if d.State != Running {
+			fmt.Fprintf(w, "\n%s is %s%s; %s", d.Name, d.State, prefixed(": ", d.Detail), s.remedy(d.Name, d.State))
+		}
+	}
+	if !s.Healthy {
+		fmt.Fprintln(w)
+	}
+	return nil
+}
+
+// remedy tells how to get a daemon to run.
+func (s *Status) remedy(name string, st State) string {
+	start := fmt.Sprintf("rozo start %s --dir %s", name, s.Dir)
+	if st == Stopped || st == Died {
+		return "start it: " + start
+	}
+	return fmt.Sprintf("see its log, or start it anew: rozo stop %s --dir %s; %s", name, s.Dir, start)
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}
+
+// dash writes a number, and a dash for none.
+func dash[N ~int | ~uint8](n N) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+// formatBytes writes a size with a unit, exact when it is a multiple.
+func formatBytes(n uint64) string {
+	units := []string{"KiB", "MiB", "GiB", "TiB", "PiB"}
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	i, f := 0, float64(n)/1024
+	for f >= 1024 && i < len(units)-1 {
+		i, f = i+1, f/1024
+	}
+	if f == float64(uint64(f)) {
+		return fmt.Sprintf("%d %s", uint64(f), units[i])
+	}
+	return fmt.Sprintf("%.1f %s", f, units[i])
+}

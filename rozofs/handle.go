@@ -1,0 +1,163 @@
+package rozofs
+
+import (
+	"context"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// Handle is an open regular file.
+type Handle struct {
+	f                  *file
+	who                Caller
+	readable, writable bool
+	append, syncEach   bool
+	keepCache          bool
+	closed             atomic.Bool
+}
+
+// OpenFile opens a file for reading, writing or both, by the O_ flags of package
+// syscall; O_TRUNC, O_APPEND, O_SYNC and O_DSYNC are honoured.
+func (c *Client) OpenFile(ctx context.Context, who Caller, ino vocab.Ino, flags int) (*Handle, error) {
+	f := c.acquireFile(ino)
+	h, err := c.open(ctx, f, who, flags)
+	if err != nil {
+		c.dropFile(f)
+		return nil, err
+	}
+	return h, nil
+}
+
+// open makes a handle; it takes over the caller's reference to f if it succeeds.
+func (c *Client) open(ctx context.Context, f *file, who Caller, flags int) (*Handle, error) {
+	h := newHandle(f, who, flags)
+	want := wire.LeaseRead
+	if h.writable {
+		want = wire.LeaseWrite
+	}
+	if err := f.hold(ctx, who, want); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	regular := f.attr.IsRegular()
+	h.keepCache = f.seen == f.stampNow() && !h.append
+	size := f.attr.Size
+	f.mu.Unlock()
+	f.letGo()
+	if !regular {
+		return nil, vocab.Errorf(vocab.Invalid, "inode %d is not a regular file", f.ino)
+	}
+	if flags&syscall.O_TRUNC != 0 && h.writable && size > 0 {
+		if _, err := f.truncate(ctx, who, Change{Mask: wire.SetSize}); err != nil {
+			return nil, err
+		}
+		h.keepCache = false
+	}
+	return h, nil
+}
+
+func newHandle(f *file, who Caller, flags int) *Handle {
+	access := flags & syscall.O_ACCMODE
+	return &Handle{
+		f: f, who: who,
+		readable: access != syscall.O_WRONLY,
+		writable: access != syscall.O_RDONLY,
+		append:   flags&syscall.O_APPEND != 0,
+		syncEach: flags&(syscall.O_SYNC|syscall.O_DSYNC) != 0,
+	}
+}
+
+// CreateFile opens a file and makes it if it is not there; with O_EXCL it must
+// not be.
+func (c *Client) CreateFile(ctx context.Context, who Caller, parent vocab.Ino, name string, mode uint32, flags int) (*Handle, vocab.Attr, error) {
+	req := wire.CreateRequest{
+		Parent: parent, Name: name, Mode: mode&vocab.ModePerm | vocab.ModeRegular,
+		Exclusive: flags&syscall.O_EXCL != 0, Want: wire.LeaseRead,
+	}
+	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
+		req.Want = wire.LeaseWrite
+	}
+	var reply wire.OpenReply
+	round := c.nameChanges.now()
+	if err := c.session.change(ctx, who, wire.OpCreate, &req, &reply); err != nil {
+		return nil, vocab.Attr{}, err
+	}
+	f := c.acquireFile(reply.Attr.Ino)
+	h, err := c.created(ctx, f, who, flags, &reply, round)
+	if err != nil {
+		c.dropFile(f)
+		return nil, vocab.Attr{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return h, f.attr, nil
+}
+
+func (c *Client) created(ctx context.Context, f *file, who Caller, flags int, reply *wire.OpenReply, round uint64) (*Handle, error) {
+	f.mu.Lock()
+	fresh := f.lease.Kind == wire.LeaseNone && !f.acquiring && !f.recalling
+	f.mu.Unlock()
+	if fresh {
+		if err := f.granted(reply, round); err != nil {
+			return nil, err
+		}
+	}
+	// A file that was there, and that this client has in use, is opened as such.
+	if reply.Created {
+		flags &^= syscall.O_TRUNC
+	}
+	return c.open(ctx, f, who, flags)
+}
+
+// Ino is the file's inode number.
+func (h *Handle) Ino() vocab.Ino { return h.f.ino }
+
+// Attr returns the file's attributes.
+func (h *Handle) Attr(ctx context.Context) (vocab.Attr, error) { return h.f.c.GetAttr(ctx, h.f.ino) }
+
+// KeepCache tells whether what a cache above holds of the content, from an
+// earlier handle of this client, was still right when the handle was opened.
+func (h *Handle) KeepCache() bool { return h.keepCache }
+
+// Flush sends what is buffered to the storages and reports what an earlier write
+// could not do. After it another mount reads what was written; it is durable only
+// after Sync.
+func (h *Handle) Flush(ctx context.Context) error {
+	if !h.writable {
+		return nil
+	}
+	return h.f.flush(ctx)
+}
+
+// Sync makes the content, size and times durable.
+func (h *Handle) Sync(ctx context.Context) error { return h.f.sync(ctx) }
+
+// Truncate sets the file's size.
+func (h *Handle) Truncate(ctx context.Context, size int64) error {
+	if !h.writable || size < 0 {
+		return vocab.Errorf(vocab.Invalid, "truncate to %d", size)
+	}
+	_, err := h.f.truncate(ctx, h.who, Change{Mask: wire.SetSize, Size: uint64(size)})
+	return err
+}
+
+// Close ends the use of the handle. What Flush would report, it reports.
+func (h *Handle) Close(ctx context.Context) error {
+	if h.closed.Swap(true) {
+		return vocab.Errorf(vocab.Invalid, "the handle is closed already")
+	}
+	err := h.Flush(ctx)
+	h.f.mu.Lock()
+	h.f.seen = h.f.stampNow()
+	h.f.mu.Unlock()
+	h.f.c.dropFile(h.f)
+	return err
+}
+
+// stampNow is called with mu held.
+func (f *file) stampNow() stamp {
+	return stamp{f.attr.Mtime, f.attr.Ctime, f.attr.Size}
+}

@@ -1,0 +1,237 @@
+package rozofs
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rozofs-go/rozo/rozofs/block"
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// hold makes sure that a lease of at least the kind is held and stays until
+// letGo: a recall waits for it.
+func (f *file) hold(ctx context.Context, who Caller, want wire.LeaseKind) error {
+	for {
+		if err := f.c.session.awaitLease(ctx); err != nil {
+			return err
+		}
+		if err := f.waitFor(ctx, func() bool { return !f.recalling && !f.acquiring }); err != nil {
+			return err
+		}
+		if f.lease.Kind >= want && f.known && f.c.session.good() {
+			f.holders++
+			f.mu.Unlock()
+			return nil
+		}
+		f.acquiring = true
+		f.mu.Unlock()
+		err := f.acquire(ctx, who, want)
+		f.mu.Lock()
+		f.acquiring = false
+		f.broadcast()
+		f.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (f *file) letGo() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.holders--
+	if f.holders == 0 {
+		f.broadcast()
+	}
+}
+
+func (f *file) acquire(ctx context.Context, who Caller, want wire.LeaseKind) error {
+	round := f.c.nameChanges.now()
+	req := wire.OpenRequest{Ino: f.ino, Want: want}
+	var reply wire.OpenReply
+	if err := f.c.session.change(ctx, who, wire.OpOpen, &req, &reply); err != nil {
+		return err
+	}
+	return f.granted(&reply, round)
+}
+
+// granted takes note of a lease and of the attributes that come with it.
+func (f *file) granted(reply *wire.OpenReply, round uint64) error {
+	var coder *block.Coder
+	if reply.Attr.IsRegular() {
+		var err error
+		if coder, err = block.NewCoder(reply.Placement.Geometry); err != nil {
+			return vocab.Errorf(vocab.Protocol, "file %d: %v", f.ino, err)
+		}
+		if n := len(reply.Placement.Distribution.SIDs); n != int(coder.Geometry.Layout.Safe) {
+			return vocab.Errorf(vocab.Protocol, "file %d: distribution of %d storages, layout %v", f.ino, n, coder.Geometry.Layout)
+		}
+	}
+	overtaken := f.c.overtaken(f.ino, reply.Lease.Epoch)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known = true
+	f.attr, f.attrRound, f.uncommitted = reply.Attr, round, false
+	f.serverCtime = reply.Attr.Ctime
+	f.place, f.coder = reply.Placement, coder
+	if reply.Lease.Epoch != f.lease.Epoch {
+		f.counter = 0
+	}
+	f.lease = reply.Lease
+	if overtaken {
+		f.lease.Kind = wire.LeaseNone
+	}
+	return nil
+}
+
+// overtaken tells whether the lease was recalled before its grant was read.
+func (c *Client) overtaken(ino vocab.Ino, epoch vocab.Epoch) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.recalled[ino]
+	delete(c.recalled, ino)
+	return ok && e >= epoch
+}
+
+// recall gives up a lease because another session needs the file.
+func (c *Client) recall(ctx context.Context, m wire.RecallRequest) error {
+	f := c.cached(m.Ino)
+	if f == nil || !f.beginRecall(m.Epoch) {
+		c.mu.Lock()
+		c.recalled[m.Ino] = m.Epoch
+		c.mu.Unlock()
+		item := wire.ReleaseItem{Commit: wire.Commit{Ino: m.Ino, Epoch: m.Epoch}}
+		return c.release(ctx, item)
+	}
+	defer f.endRecall()
+	if err := f.waitFor(ctx, func() bool { return f.holders == 0 }); err != nil {
+		return err
+	}
+	kind := f.lease.Kind
+	f.mu.Unlock()
+	if kind == wire.LeaseWrite {
+		if err := f.persist(ctx); err != nil {
+			if ctx.Err() != nil {
+				return err // the connection ended: exportd asks again
+			}
+			c.log.Error("a file's data could not be saved before its lease was recalled", "ino", uint64(f.ino), "err", err)
+			f.abandon(err)
+		}
+	}
+	f.mu.Lock()
+	item := f.releaseItem(min(m.Keep, kind))
+	f.mu.Unlock()
+	if err := c.release(ctx, item); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.lease.Kind, f.uncommitted = item.Keep, false
+	f.mu.Unlock()
+	c.invalidate(f.ino)
+	return nil
+}
+
+// beginRecall returns false if the lease named is not known here: the grant is
+// still on its way, or it was given up already.
+func (f *file) beginRecall(epoch vocab.Epoch) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.recalling { // one at a time: the other ends by its own context
+		changed := f.changed
+		f.mu.Unlock()
+		select {
+		case <-changed:
+		case <-f.c.ctx.Done():
+		}
+		f.mu.Lock()
+		if f.c.ctx.Err() != nil {
+			return false
+		}
+	}
+	if f.lease.Kind == wire.LeaseNone || f.lease.Epoch < epoch {
+		return false
+	}
+	f.recalling = true
+	return true
+}
+
+func (f *file) endRecall() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.recalling = false
+	f.broadcast()
+}
+
+// releaseItem is called with mu held.
+func (f *file) releaseItem(keep wire.LeaseKind) wire.ReleaseItem {
+	return wire.ReleaseItem{
+		Commit:  wire.Commit{Ino: f.ino, Epoch: f.lease.Epoch, Size: f.attr.Size, Mtime: f.attr.Mtime},
+		Changed: f.uncommitted && f.lease.Kind == wire.LeaseWrite,
+		Keep:    keep,
+	}
+}
+
+func (c *Client) release(ctx context.Context, items ...wire.ReleaseItem) error {
+	req := wire.ReleaseRequest{Items: items}
+	return c.session.change(ctx, Caller{}, wire.OpRelease, &req, &wire.Empty{})
+}
+
+// reclaimed takes what a restarted exportd says of what this file held.
+func (f *file) reclaimed(held wire.Held, granted wire.Lease) {
+	if held.Lease.Kind == wire.LeaseWrite && granted.Kind < wire.LeaseWrite {
+		f.lose(vocab.Errorf(vocab.Stale, "exportd gave the write lease to another mount"))
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lease = granted
+}
+
+// lose forgets the lease and what was not durable under it.
+func (f *file) lose(why error) {
+	f.mu.Lock()
+	had := f.lease.Kind
+	f.lease, f.known = wire.Lease{}, false
+	unsaved := len(f.pages) > 0 || f.uncommitted
+	f.mu.Unlock()
+	if had == wire.LeaseWrite && unsaved {
+		f.abandon(why)
+	}
+	f.c.invalidate(f.ino)
+}
+
+// abandon drops pages that cannot be saved and leaves the error for the caller.
+func (f *file) abandon(why error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for b := range f.pages {
+		f.dropPage(b)
+	}
+	f.runs, f.uncommitted = nil, false
+	f.failure = errors.Join(f.failure, why)
+	f.broadcast()
+}
+
+// commit tells exportd the size and time of writing, if they changed.
+func (f *file) commit(ctx context.Context) error {
+	f.mu.Lock()
+	if !f.uncommitted || f.lease.Kind != wire.LeaseWrite {
+		f.mu.Unlock()
+		return nil
+	}
+	req := wire.CommitRequest{Commit: wire.Commit{Ino: f.ino, Epoch: f.lease.Epoch, Size: f.attr.Size, Mtime: f.attr.Mtime}}
+	f.mu.Unlock()
+	var reply wire.AttrReply
+	if err := f.c.session.change(ctx, Caller{}, wire.OpCommit, &req, &reply); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.attr.Size == req.Size && f.attr.Mtime == req.Mtime {
+		f.uncommitted = false
+		f.attr.Ctime = max(f.attr.Ctime, reply.Attr.Ctime)
+		f.serverCtime = max(f.serverCtime, reply.Attr.Ctime)
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+package rozofs
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+const (
+	storageDialTimeout = 3 * time.Second
+	redialMin          = 50 * time.Millisecond
+	redialMax          = time.Second
+	probeInterval      = 250 * time.Millisecond
+
+	// A request is late after lateFactor times what the storage usually takes,
+	// within these bounds.
+	lateFactor   = 4
+	lateReadMin  = 20 * time.Millisecond
+	lateReadMax  = 100 * time.Millisecond
+	lateWriteMin = 100 * time.Millisecond
+	lateWriteMax = 250 * time.Millisecond
+)
+
+// pool holds the storages that exportd told of and the connections to them, one
+// per storaged.
+type pool struct {
+	c *Client
+
+	mu      sync.Mutex // guards all below
+	byID    map[vocab.StorageID]*storage
+	nodes   map[string]*node
+	changed chan struct{} // closed and replaced when a storage may have become usable
+}
+
+// storage is one storage root as this client reaches it.
+type storage struct {
+	id          vocab.StorageID
+	node        *node
+	incarnation vocab.Incarnation
+}
+
+func newPool(c *Client) *pool {
+	return &pool{c: c, byID: map[vocab.StorageID]*storage{}, nodes: map[string]*node{}, changed: make(chan struct{})}
+}
+
+// update takes exportd's table of storages.
+func (p *pool) update(all []wire.StorageAddr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range all {
+		n := p.nodes[a.Addr]
+		if n == nil {
+			n = &node{addr: a.Addr, pool: p, tried: make(chan struct{})}
+			p.nodes[a.Addr] = n
+		}
+		p.byID[a.ID] = &storage{id: a.ID, node: n, incarnation: a.Incarnation}
+	}
+	p.wake()
+}
+
+// wake is called with mu held.
+func (p *pool) wake() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *pool) notify() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wake()
+}
+
+// watch returns a channel that is closed at the next change.
+func (p *pool) watch() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.changed
+}
+
+// at returns the storage of a distribution's position.
+func (p *pool) at(d *vocab.Distribution, position int) (*storage, error) {
+	id := vocab.StorageID{CID: d.CID, SID: d.SIDs[position]}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.byID[id]
+	if s == nil {
+		return nil, vocab.Errorf(vocab.Unavailable, "storage %v is not in exportd's table", id)
+	}
+	if s.incarnation == 0 {
+		return nil, vocab.Errorf(vocab.Unavailable, "exportd has not yet reached storage %v", id)
+	}
+	return s, nil
+}
+
+// usable tells whether the storage at a position is connected and not late.
+func (p *pool) usable(d *vocab.Distribution, position int) bool {
+	s, err := p.at(d, position)
+	return err == nil && s.node.usable()
+}
+
+// missing names the storages of a distribution that are not usable.
+func (p *pool) missing(d *vocab.Distribution) string {
+	text := ""
+	for i := range d.SIDs {
+		if s, err := p.at(d, i); err != nil {
+			text += fmt.Sprintf("; %v", err)
+		} else if why := s.node.trouble(); why != "" {
+			text += fmt.Sprintf("; storage %v: %s", s.id, why)
+		}
+	}
+	if text == "" {
+		return "none is missing now"
+	}
+	return text[2:]
+}
+
+// target is the head of a request to a storage.
+func (s *storage) target(session vocab.SessionID, epoch vocab.Epoch) wire.Target {
+	return wire.Target{ID: s.id, Incarnation: s.incarnation, Session: session, Epoch: epoch}
+}
+
+// node is a storaged and the connection to it, kept up by maintain once it is
+// first used.
+type node struct {
+	addr  string
+	pool  *pool
+	tried chan struct{} // closed when the first dial has ended
+
+	mu      sync.Mutex // guards all below
+	started bool
+	conn    *wire.Conn
+	err     error // why there is no connection
+	late    bool  // connected, but a request is overdue
+	usual   [2]time.Duration
+}
+
+// The two kinds of request whose usual duration is kept.
+const (
+	reading = iota
+	writing
+)
+
+// connection returns the connection, waiting only for the very first one.
+func (n *node) connection(ctx context.Context) (*wire.Conn, error) {
+	n.mu.Lock()
+	if !n.started {
+		n.started = true
+		if !n.pool.c.goes(n.maintain) {
+			n.started = false
+			n.mu.Unlock()
+			return nil, errClosed
+		}
+	}
+	n.mu.Unlock()
+	select {
+	case <-n.tried:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.conn == nil {
+		return nil, n.err
+	}
+	return n.conn, nil
+}
+
+// maintain dials, and dials again when the connection ends, until ctx ends.
+func (n *node) maintain(ctx context.Context) {
+	delay := redialMin
+	first := sync.OnceFunc(func() { close(n.tried) })
+	defer first()
+	for ctx.Err() == nil {
+		conn, err := n.dial(ctx)
+		n.mu.Lock()
+		n.conn, n.err, n.late = conn, err, false
+		n.mu.Unlock()
+		first()
+		if err != nil {
+			wait(ctx, delay)
+			delay = min(2*delay, redialMax)
+			continue
+		}
+		n.pool.notify()
+		n.watchConn(ctx, conn)
+		n.mu.Lock()
+		n.conn, n.err = nil, conn.Err()
+		n.mu.Unlock()
+		conn.Close()
+		if ctx.Err() == nil {
+			n.pool.c.log.Warn("connection to storaged lost", "addr", n.addr, "err", conn.Err())
+			delay = redialMin
+		}
+	}
+}
+
+// watchConn returns when the connection has ended. While a request is overdue it
+// asks for signs of life.
+func (n *node) watchConn(ctx context.Context, conn *wire.Conn) {
+	tick := time.NewTicker(probeInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-conn.Done():
+			return
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if n.usable() {
+			continue
+		}
+		if _, err := conn.Call(ctx, wire.OpStorageStatus, &wire.StorageStatusRequest{}, wire.Bulk{}, &wire.StorageStatusReply{}); err == nil {
+			n.setLate(false)
+		}
+	}
+}
+
+func (n *node) dial(ctx context.Context) (*wire.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, storageDialTimeout)
+	defer cancel()
+	hello := wire.Hello{Role: wire.RoleClient, Cluster: n.pool.c.clusterID(), Name: n.pool.c.cfg.Name}
+	conn, err := n.pool.c.cfg.Dial(ctx, n.addr, hello, nil)
+	if err != nil {
+		return nil, fmt.Errorf("storaged at %s: %w", n.addr, err)
+	}
+	return conn, nil
+}
+
+func (n *node) usable() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return (n.conn != nil || !n.started) && !n.late
+}
+
+// trouble says why the node is not usable, or "".
+func (n *node) trouble() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.conn == nil && n.err != nil:
+		return n.err.Error()
+	case n.late:
+		return fmt.Sprintf("storaged at %s does not answer", n.addr)
+	}
+	return ""
+}
+
+func (n *node) setLate(late bool) {
+	n.mu.Lock()
+	was := n.late
+	n.late = late && n.conn != nil
+	n.mu.Unlock()
+	if was && !late {
+		n.pool.notify()
+	}
+}
+
+// answered records how long a request took.
+func (n *node) answered(kind int, took time.Duration) {
+	n.mu.Lock()
+	if n.usual[kind] == 0 {
+		n.usual[kind] = took
+	} else {
+		n.usual[kind] += (took - n.usual[kind]) / 8
+	}
+	late := n.late
+	n.mu.Unlock()
+	if late {
+		n.setLate(false)
+	}
+}
+
+// hedge is how long to wait for an answer before another storage is asked too.
+func (n *node) hedge(kind int) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if kind == reading {
+		return min(max(lateFactor*n.usual[kind], lateReadMin), lateReadMax)
+	}
+	return min(max(lateFactor*n.usual[kind], lateWriteMin), lateWriteMax)
+}
+
+// patience is how long to wait for a request that no other storage can take
+// over: short for one that is not well.
+func (n *node) patience() time.Duration {
+	if n.usable() {
+		return syncPatience
+	}
+	return lateWriteMax
+}
+
+// call sends one request to the storage and records how it went.
+func (s *storage) call(ctx context.Context, kind int, op wire.Op, req wire.Message, bulk wire.Bulk, reply wire.Message) (*wire.Buffer, error) {
+	conn, err := s.node.connection(ctx)
+	if err != nil {
+		if bulk.Done != nil {
+			bulk.Done()
+		}
+		return nil, err
+	}
+	start := time.Now()
+	buf, err := conn.Call(ctx, op, req, bulk, reply)
+	if err == nil {
+		s.node.answered(kind, time.Since(start))
+		return buf, nil
+	}
+	return nil, fmt.Errorf("storage %v at %s: %v: %w", s.id, s.node.addr, op, err)
+}

@@ -1,0 +1,263 @@
+package rozofs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// attempt is the outcome of sending one projection of a run to one position.
+type attempt struct {
+	projection, position int
+	boot                 vocab.Boot
+	err                  error
+}
+
+// sender brings the projections of one run to storages of their own: projection
+// i to its home at position i, or to a spare when the home fails or is late. Only
+// its goroutine touches its fields; the attempts report on results.
+type sender struct {
+	f       *file
+	run     *run
+	slots   slotSet // as they lie at home; a spare's are laid out anew
+	dist    vocab.Distribution
+	results chan attempt
+	done    chan struct{} // closed when nobody takes results any more
+	ctx     context.Context
+
+	spares  []int // by position: the projection it was given, -1 none
+	pending []int // by projection: attempts under way
+	hedged  []bool
+	errs    []error // by position: the last error
+}
+
+// send returns when the run is complete. The slots are released once no attempt
+// needs them.
+func (f *file) send(ctx context.Context, r *run, slots slotSet) error {
+	defer slots.release()
+	f.mu.Lock()
+	dist := f.place.Distribution
+	f.mu.Unlock()
+	n, s := len(slots), len(dist.SIDs)
+	r.at = make([]place, n)
+	for i := range r.at {
+		r.at[i].position = -1
+	}
+	w := &sender{
+		f: f, run: r, slots: slots, dist: dist, ctx: ctx,
+		results: make(chan attempt, 2*s), done: make(chan struct{}),
+		spares: make([]int, s), pending: make([]int, n), hedged: make([]bool, n), errs: make([]error, s),
+	}
+	for i := range w.spares {
+		w.spares[i] = -1
+	}
+	defer close(w.done)
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return w.placeAll(all)
+}
+
+// placeAll returns when every projection listed lies somewhere.
+func (w *sender) placeAll(projections []int) error {
+	ctx, cancel := context.WithTimeout(w.ctx, w.f.c.cfg.StorageTimeout)
+	defer cancel()
+	w.ctx = ctx
+	changed := w.f.c.pool.watch()
+	for _, i := range projections {
+		w.advance(i)
+	}
+	timer := time.NewTimer(w.hedgeDelay())
+	defer timer.Stop()
+	for !w.placed(projections) {
+		select {
+		case a := <-w.results:
+			if err := w.take(a); err != nil {
+				return err
+			}
+		case <-timer.C:
+			for _, i := range projections {
+				w.hedge(i)
+			}
+		case <-changed:
+			changed = w.f.c.pool.watch()
+			for _, i := range projections {
+				if w.pending[i] == 0 {
+					w.advance(i)
+				}
+			}
+		case <-ctx.Done():
+			return w.timedOut()
+		}
+	}
+	return nil
+}
+
+func (w *sender) placed(projections []int) bool {
+	for _, i := range projections {
+		if w.run.at[i].position < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// take processes the outcome of an attempt. An error ends the write: storages
+// that are full, or refuse this session, are no reason to try others for ever.
+func (w *sender) take(a attempt) error {
+	w.pending[a.projection]--
+	if a.err == nil {
+		w.errs[a.position] = nil
+		if w.run.at[a.projection].position < 0 {
+			w.run.at[a.projection] = place{a.position, a.boot}
+		}
+		return nil
+	}
+	w.errs[a.position] = a.err
+	for _, kind := range []vocab.Kind{vocab.Fenced, vocab.Invalid, vocab.Protocol} {
+		if errors.Is(a.err, kind) {
+			return a.err
+		}
+	}
+	if w.run.at[a.projection].position < 0 && w.pending[a.projection] == 0 &&
+		!w.trySpare(a.projection) && errors.Is(a.err, vocab.NoSpace) {
+		return a.err
+	}
+	return nil // if nothing is under way: until a storage comes back
+}
+
+// advance starts an attempt for a projection: at home if that is usable and has
+// not failed, else at a spare, else at home after all.
+func (w *sender) advance(i int) {
+	if w.run.at[i].position >= 0 {
+		return
+	}
+	usable := w.f.c.pool.usable(&w.dist, i)
+	switch {
+	case usable && w.errs[i] == nil:
+		w.try(i, i)
+	case w.trySpare(i):
+	case usable || w.errs[i] == nil:
+		w.try(i, i)
+	}
+}
+
+// trySpare gives the projection to a spare that has none of this run yet: a
+// storage holds one projection of a version.
+func (w *sender) trySpare(i int) bool {
+	for p := len(w.slots); p < len(w.spares); p++ {
+		if w.spares[p] == -1 && w.f.c.pool.usable(&w.dist, p) && !w.holds(p) {
+			w.spares[p] = i
+			w.try(i, p)
+			return true
+		}
+	}
+	return false
+}
+
+// holds tells whether a projection of the run lies at the position already.
+func (w *sender) holds(position int) bool {
+	for _, at := range w.run.at {
+		if at.position == position {
+			return true
+		}
+	}
+	return false
+}
+
+// hedge sends a late projection to a spare too, and marks its home as late.
+func (w *sender) hedge(i int) {
+	if w.run.at[i].position >= 0 || w.hedged[i] {
+		return
+	}
+	w.hedged[i] = true
+	if st, err := w.f.c.pool.at(&w.dist, i); err == nil {
+		st.node.setLate(true)
+	}
+	w.trySpare(i)
+}
+
+func (w *sender) hedgeDelay() time.Duration {
+	d := lateWriteMin
+	for i := range w.slots {
+		if st, err := w.f.c.pool.at(&w.dist, i); err == nil {
+			d = max(d, st.node.hedge(writing))
+		}
+	}
+	return d
+}
+
+// try sends a projection to a position on a goroutine of its own.
+func (w *sender) try(i, position int) {
+	st, err := w.f.c.pool.at(&w.dist, position)
+	if err != nil {
+		w.errs[position] = err
+		return
+	}
+	slots := w.slotsFor(i, position)
+	req := wire.WriteRequest{
+		Target:       st.target(w.f.c.session.id(), w.run.version.Epoch),
+		Run:          wire.Run{FID: w.f.place.FID, Generation: w.dist.Generation, First: w.run.first, Count: uint32(len(w.run.pages))},
+		PayloadBytes: uint32(w.f.coder.RoomAt(position)),
+	}
+	w.pending[i]++
+	report := func(a attempt) {
+		select {
+		case w.results <- a:
+		case <-w.done:
+		}
+	}
+	started := w.f.c.goes(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, w.f.c.cfg.StorageTimeout)
+		defer cancel()
+		var reply wire.WriteReply
+		bulk := wire.Bulk{Parts: [][]byte{slots.B}, Done: slots.Release}
+		buf, err := st.call(ctx, writing, wire.OpWrite, &req, bulk, &reply)
+		buf.Release()
+		report(attempt{projection: i, position: position, boot: reply.Boot, err: err})
+	})
+	if !started {
+		slots.Release()
+		w.pending[i]--
+		w.errs[position] = errClosed
+	}
+}
+
+// slotsFor returns the slots of a projection laid out for a position, with a
+// reference for the caller.
+func (w *sender) slotsFor(i, position int) *wire.Buffer {
+	home := w.slots[i]
+	if position == i {
+		return home.Retain()
+	}
+	from := wire.SlotHeaderBytes + w.f.coder.RoomAt(i)
+	to := wire.SlotHeaderBytes + w.f.coder.RoomAt(position)
+	n := len(w.run.pages)
+	last := len(home.B) - (n-1)*from
+	b := wire.NewBuffer((n-1)*to + last)
+	for j := range n {
+		slot := home.B[j*from : min((j+1)*from, len(home.B))]
+		clear(b.B[j*to+copy(b.B[j*to:], slot) : min((j+1)*to, len(b.B))])
+	}
+	return b
+}
+
+func (w *sender) timedOut() error {
+	if w.f.c.ctx.Err() != nil {
+		return errClosed
+	}
+	var errs []error
+	for p, err := range w.errs {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("sid %d: %w", w.dist.SIDs[p], err))
+		}
+	}
+	return vocab.Errorf(vocab.Unavailable, "write of blocks %d to %d of %v: fewer than %d storages took it within %v (%s) %v",
+		w.run.first, w.run.first+uint64(len(w.run.pages))-1, w.f.place.FID, len(w.slots),
+		w.f.c.cfg.StorageTimeout, w.f.c.pool.missing(&w.dist), joinErrors(errs))
+}

@@ -1,0 +1,154 @@
+package rozofs
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+const (
+	tidyInterval  = 250 * time.Millisecond
+	idleRounds    = 2    // rounds that a closed file stays open at exportd
+	saveRounds    = 8    // rounds between two savings of what is written
+	maxIdle       = 1024 // closed files kept; more are retired at once
+	maxRetireOnce = 2048
+)
+
+// tidy saves, now and then, what was written, so that little must be written
+// again when a storage restarts, and gives up files that nobody uses.
+func (c *Client) tidy(ctx context.Context) {
+	tick := time.NewTicker(tidyInterval)
+	defer tick.Stop()
+	for {
+		save := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.soon:
+			save = true
+		case <-tick.C:
+		}
+		c.mu.Lock()
+		c.tidyRound++
+		round := c.tidyRound
+		c.mu.Unlock()
+		if save || round%saveRounds == 0 {
+			c.saveOpen(ctx)
+		}
+		if err := c.retire(ctx, c.idle(round)); err != nil && ctx.Err() == nil {
+			c.log.Warn("closed files could not be given up yet", "err", err)
+		}
+	}
+}
+
+// tidySoon makes tidy save now: the write buffer is filling up.
+func (c *Client) tidySoon() {
+	select {
+	case c.soon <- struct{}{}:
+	default:
+	}
+}
+
+// saveOpen makes durable what complete runs there are. It holds no lease: under
+// one that was lost the storages refuse.
+func (c *Client) saveOpen(ctx context.Context) {
+	var files []*file
+	for _, f := range c.allFiles() {
+		f.mu.Lock()
+		if len(f.runs) > 0 && !f.recalling {
+			files = append(files, f)
+		}
+		f.mu.Unlock()
+	}
+	if len(files) == 0 {
+		return
+	}
+	if err := c.saveRuns(ctx, files); err != nil && ctx.Err() == nil {
+		c.log.Warn("written data could not be made durable yet", "err", err)
+	}
+}
+
+// idle lists files that were closed a while ago.
+func (c *Client) idle(round int) []*file {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var idle []*file
+	for _, f := range c.files {
+		if f.refs == 0 && (round-f.used >= idleRounds || len(c.files) > maxIdle) {
+			idle = append(idle, f)
+			if len(idle) == maxRetireOnce {
+				break
+			}
+		}
+	}
+	return idle
+}
+
+// retire makes the files durable and gives up their leases, with one request.
+func (c *Client) retire(ctx context.Context, files []*file) error {
+	var (
+		errs  []error
+		ready []*file
+		items []wire.ReleaseItem
+	)
+	for _, f := range files {
+		if !f.beginRetire() {
+			continue
+		}
+		defer f.endRecall()
+		if err := f.flush(ctx); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		ready = append(ready, f)
+	}
+	if err := c.saveRuns(ctx, ready); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for _, f := range ready {
+		f.mu.Lock()
+		if f.known || f.lease.Kind != wire.LeaseNone {
+			item := f.releaseItem(wire.LeaseNone)
+			item.Close = true
+			items = append(items, item)
+		}
+		f.mu.Unlock()
+	}
+	if len(items) > 0 {
+		if err := c.release(ctx, items...); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+	}
+	for _, f := range ready {
+		c.retired(f)
+	}
+	return joinErrors(errs)
+}
+
+// beginRetire blocks new use of the file, if nobody uses it right now.
+func (f *file) beginRetire() bool {
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refs > 0 && !f.c.closing || f.holders > 0 || f.recalling || f.acquiring {
+		return false
+	}
+	f.recalling = true
+	return true
+}
+
+// retired forgets the file, or only its lease if it was opened meanwhile.
+func (c *Client) retired(f *file) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lease.Kind, f.known, f.uncommitted = wire.LeaseNone, false, false
+	if f.refs == 0 {
+		delete(c.files, f.ino)
+		c.remember(f.ino, f.seen)
+	}
+}
