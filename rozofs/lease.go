@@ -126,7 +126,9 @@ func (c *Client) recall(ctx context.Context, m wire.RecallRequest) error {
 		return err
 	}
 	f.mu.Lock()
-	f.lease.Kind, f.uncommitted = item.Keep, false
+	if f.lease.Epoch == item.Epoch { // no newer grant has come in meanwhile
+		f.lease.Kind, f.uncommitted = item.Keep, false
+	}
 	f.mu.Unlock()
 	c.invalidate(f.ino)
 	return nil

@@ -19,20 +19,30 @@ func TestUpReportsWhatIsWrongAndStartsNothing(t *testing.T) {
 		spoil func(s *site)
 		want  string // {dir}, {mnt}, {bin} and {site} stand for paths
 	}{
-		"no FUSE": {func(s *site) { s.machine.devFuse = s.dir + "/fuse" },
-			"{site}/fuse is missing: load the kernel's module with `modprobe fuse`; in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"},
+		"no FUSE": {
+			func(s *site) { s.machine.devFuse = s.dir + "/fuse" },
+			"{site}/fuse is missing: load the kernel's module with `modprobe fuse`; in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN",
+		},
 		"no device": {func(s *site) { s.machine.devFuse = s.machine.mountinfo }, "{bin}/mountinfo is not a character device"},
-		"not root": {func(s *site) { s.machine.root = false },
-			"mounting needs root or the program fusermount3, and neither is here: run as root, or install it (Debian: apt-get install fuse3)"},
-		"no programs": {func(s *site) { os.Remove(s.bin("storaged")); os.Remove(s.bin("rozofsmount")) },
-			"no program storaged, rozofsmount in {bin}: build them with `make build`, which puts all programs into one directory"},
+		"not root": {
+			func(s *site) { s.machine.root = false },
+			"mounting needs root or the program fusermount3, and neither is here: run as root, or install it (Debian: apt-get install fuse3)",
+		},
+		"no programs": {
+			func(s *site) { os.Remove(s.bin("storaged")); os.Remove(s.bin("rozofsmount")) },
+			"no program storaged, rozofsmount in {bin}: build them with `make build`, which puts all programs into one directory",
+		},
 		"dir is a file":    {func(s *site) { s.write(s.options.Dir, "") }, "--dir {dir} is not a directory: name a directory, or a name that is free"},
 		"dir below a file": {func(s *site) { s.write(s.dir+"/f", ""); s.options.Dir = s.dir + "/f/x/y" }, "--dir {site}/f/x/y is not a directory: name a directory, or a name that is free"},
-		"dir with others": {func(s *site) { os.Mkdir(s.options.Dir, 0o755); s.write(s.options.Dir+"/x", "") },
-			"--dir {dir} holds other files and no cluster: name a new or empty directory"},
+		"dir with others": {
+			func(s *site) { os.Mkdir(s.options.Dir, 0o755); s.write(s.options.Dir+"/x", "") },
+			"--dir {dir} holds other files and no cluster: name a new or empty directory",
+		},
 		"mount is a file": {func(s *site) { s.write(s.options.Mount, "") }, "--mount {mnt} is not a directory: name an empty directory, or a name that is free"},
-		"mount is full": {func(s *site) { os.Mkdir(s.options.Mount, 0o755); s.write(s.options.Mount+"/x", "") },
-			"--mount {mnt} is not empty, and mounting would hide what is in it: name an empty directory, or a name that is free"},
+		"mount is full": {
+			func(s *site) { os.Mkdir(s.options.Mount, 0o755); s.write(s.options.Mount+"/x", "") },
+			"--mount {mnt} is not empty, and mounting would hide what is in it: name an empty directory, or a name that is free",
+		},
 		"mount is busy": {func(s *site) {
 			os.Mkdir(s.options.Mount, 0o755)
 			require.NoError(s.t, addMount(s.machine.mountinfo, s.options.Mount, "tmpfs", os.Getpid()))

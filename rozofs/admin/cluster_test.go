@@ -222,7 +222,7 @@ func TestABusyMountPointIsUnmountedLazilyAndItsUsersNamed(t *testing.T) {
 	require.Eventually(t, func() bool { return exists(s.bin("events")) && slices.Contains(s.events(), "start user") }, time.Minute, pollInterval)
 	require.NoError(t, c.Down(s.ctx(), &s.out))
 	s.requireOutput(fmt.Sprintf("busy      %s is in use by user (pid %d: cwd %s)", s.options.Mount, user.Process.Pid, s.options.Mount))
-	s.requireOutput("unmount   " + s.options.Mount + " lazily: those who use it lose it")
+	s.requireOutput("unmount   " + s.options.Mount + " lazily: those who use it are cut off")
 	require.NoError(t, user.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, user.Wait())
 }
@@ -291,8 +291,8 @@ func TestStatusJSONHasStableNames(t *testing.T) {
 	require.NoError(t, st.WriteTable(&table))
 	require.Contains(t, table.String(), "storaged     1    7    127.0.0.1:1")
 	require.Contains(t, table.String(), "1 GiB of 3 GiB")
-	require.Contains(t, table.String(), "\nstoraged-1 is died: pid 7 has ended; start it: rozo start storaged-1 --dir "+dir+"\n")
-	require.Contains(t, table.String(), "\nrozofsmount is unmounted: "+s.options.Mount+" is not mounted; see its log, or start it anew: rozo stop rozofsmount --dir "+dir+"; rozo start rozofsmount --dir "+dir+"\n")
+	require.Contains(t, table.String(), "\nstoraged-1: died, pid 7 has ended; to start it: rozo start storaged-1 --dir "+dir+"\n")
+	require.Contains(t, table.String(), "\nrozofsmount: unmounted, "+s.options.Mount+" is not mounted; to start it: rozo stop rozofsmount --dir "+dir+"; rozo start rozofsmount --dir "+dir+"\n")
 	require.NoError(t, c.Down(s.ctx(), &s.out))
 }
 
@@ -304,7 +304,11 @@ func TestStatusTellsAMissingMount(t *testing.T) {
 	require.Equal(t, Unmounted, st.Mount.State)
 	require.False(t, st.Healthy)
 	require.NoError(t, c.Down(s.ctx(), &s.out))
-	require.Equal(t, Stopped, s.status(c).Mount.State)
+	st = s.status(c)
+	require.Equal(t, Stopped, st.Mount.State)
+	var table strings.Builder
+	require.NoError(t, st.WriteTable(&table))
+	require.True(t, strings.HasSuffix(table.String(), "\nThe cluster is down; bring it up: rozo up --dir "+c.Dir+"\n"))
 }
 
 func TestOpenWantsACluster(t *testing.T) {

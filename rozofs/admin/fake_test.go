@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 	dir, name := filepath.Split(os.Args[0])
 	play, ok := map[string]func(*fake){RoleExportd: (*fake).exportd, RoleStoraged: (*fake).storaged, RoleMount: (*fake).mount, "user": (*fake).user}[name]
 	if !ok {
+		os.Setenv("GORACE", "atexit_sleep_ms=0") // the fakes would each take a second to end
 		goleak.VerifyTestMain(m)
 		return
 	}
@@ -54,7 +55,6 @@ type fake struct {
 	cluster, conf, host, export *string
 	init, foreground            *bool
 	hello                       wire.Hello
-	events                      *os.File
 }
 
 func (f *fake) must(err error) {

@@ -54,14 +54,19 @@ func (c *Cluster) alive(p process) bool {
 		return false
 	}
 	var ws syscall.WaitStatus
-	if n, err := syscall.Wait4(p.pid, &ws, syscall.WNOHANG, nil); err == nil && n == p.pid {
+	n, waitErr := syscall.Wait4(p.pid, &ws, syscall.WNOHANG, nil)
+	if waitErr == nil && n == p.pid {
 		c.mu.Lock()
 		c.ended[p] = describeExit(ws)
 		c.mu.Unlock()
 		return false
 	}
 	state, start, err := stat(p.pid)
-	return err == nil && start == p.start && state != 'Z' && state != 'X'
+	if err != nil || start != p.start {
+		return false
+	}
+	// A child of ours has ended when it can be waited for, not when it is seen dying.
+	return waitErr == nil || state != 'Z' && state != 'X'
 }
 
 // exit tells how a process ended, as far as this program can know: only its

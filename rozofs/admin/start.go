@@ -134,7 +134,7 @@ func (c *Cluster) await(ctx context.Context, s started, all []started, ready rea
 }
 
 func (c *Cluster) startError(s started) error {
-	return &StartError{Daemon: s.Name, Exit: orDefault(c.exit(s.process), "it was stopped"), Log: s.Log, Tail: tail(s.Log, s.logFrom)}
+	return &StartError{Daemon: s.Name, Exit: orDefault(c.exit(s.process), "its exit status is not known"), Log: s.Log, Tail: tail(s.Log, s.logFrom)}
 }
 
 // tail gives the last lines of a log, none from before an offset.

@@ -80,10 +80,10 @@ func (c *Cluster) stopOne(ctx context.Context, w io.Writer, d Daemon) error {
 		return err
 	}
 	if alive && d.Role == RoleMount {
-		err = c.releaseMount(w)
+		c.sayUsers(w)
 	}
 	if alive {
-		err = errors.Join(err, c.signal(p, syscall.SIGTERM), c.awaitEnd(ctx, w, d, p))
+		err = errors.Join(c.signal(p, syscall.SIGTERM), c.awaitEnd(ctx, w, d, p))
 	}
 	if d.Role == RoleMount {
 		err = errors.Join(err, c.clearMount(w))
@@ -133,21 +133,19 @@ func (c *Cluster) kill(ctx context.Context, p process) error {
 	return nil
 }
 
-// releaseMount unmounts lazily when the mount point is in use, which would keep
-// rozofsmount from unmounting it.
-func (c *Cluster) releaseMount(w io.Writer) error {
+// sayUsers names the processes that use the mount point. rozofsmount writes what
+// they have written, takes the mount away (lazily) and cuts them off.
+func (c *Cluster) sayUsers(w io.Writer) {
 	if c.mountReady(context.Background(), Daemon{}) != nil {
-		return nil
+		return
 	}
 	users := holders(inTree(c.Record.Mount))
-	if len(users) == 0 {
-		return nil
-	}
 	for _, u := range users {
 		say(w, "busy", "%s is in use by %s", c.Record.Mount, u)
 	}
-	say(w, "unmount", "%s lazily: those who use it lose it", c.Record.Mount)
-	return c.machine.detach(c.machine, c.Record.Mount)
+	if len(users) > 0 {
+		say(w, "unmount", "%s lazily: those who use it are cut off", c.Record.Mount)
+	}
 }
 
 // clearMount takes away the mount that a rozofsmount which was killed leaves.

@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -28,24 +29,33 @@ func (s *Status) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	for _, d := range append(s.Daemons, DaemonStatus{Name: m.Name, State: m.State, Detail: m.Detail}) {
-		if d.State != Running {
-			fmt.Fprintf(w, "\n%s is %s%s; %s", d.Name, d.State, prefixed(": ", d.Detail), s.remedy(d.Name, d.State))
-		}
-	}
-	if !s.Healthy {
-		fmt.Fprintln(w)
-	}
-	return nil
+	return s.writeRemedies(w)
 }
 
-// remedy tells how to get a daemon to run.
-func (s *Status) remedy(name string, st State) string {
-	start := fmt.Sprintf("rozo start %s --dir %s", name, s.Dir)
-	if st == Stopped || st == Died {
-		return "start it: " + start
+// writeRemedies tells, for what does not run, why and what to do.
+func (s *Status) writeRemedies(w io.Writer) error {
+	if s.Healthy {
+		return nil
 	}
-	return fmt.Sprintf("see its log, or start it anew: rozo stop %s --dir %s; %s", name, s.Dir, start)
+	fmt.Fprintln(w)
+	all := append(s.Daemons[:len(s.Daemons):len(s.Daemons)], DaemonStatus{Name: s.Mount.Name, State: s.Mount.State, Detail: s.Mount.Detail})
+	if !slices.ContainsFunc(all, func(d DaemonStatus) bool { return d.State != Stopped }) {
+		_, err := fmt.Fprintf(w, "The cluster is down; bring it up: rozo up --dir %s\n", s.Dir)
+		return err
+	}
+	for _, d := range all {
+		if d.State == Running {
+			continue
+		}
+		remedy := fmt.Sprintf("rozo start %s --dir %s", d.Name, s.Dir)
+		if d.State != Stopped && d.State != Died {
+			remedy = fmt.Sprintf("rozo stop %s --dir %s; %s", d.Name, s.Dir, remedy)
+		}
+		if _, err := fmt.Fprintf(w, "%s: %s%s; to start it: %s\n", d.Name, d.State, prefixed(", ", d.Detail), remedy); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func prefixed(prefix, s string) string {

@@ -139,16 +139,17 @@ func (c *Conn) Close() error {
 
 // fail ends the connection once; later calls do nothing.
 func (c *Conn) fail(err error) {
+	cause := fmt.Errorf("connection to %v: %w", c.nc.RemoteAddr(), asUnavailable(err))
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
 		return
 	}
 	c.closed = true
+	c.cancel(cause) // under mu: whoever finds closed also finds the reason in Err
 	queue := c.queue
 	c.queue, c.queued = nil, 0
 	c.mu.Unlock()
-	c.cancel(fmt.Errorf("connection to %v: %w", c.nc.RemoteAddr(), asUnavailable(err)))
 	c.nc.Close()
 	for i := range queue {
 		queue[i].bulk.done()
@@ -302,6 +303,7 @@ func (c *Conn) writeLoop() error {
 				batch[i].bulk.done()
 			}
 			clear(vec)
+			clear(batch) // the queue's array must not keep what was written
 			if err != nil {
 				return err
 			}
@@ -405,6 +407,9 @@ func errorOf(err error) *errorBody {
 			e.Text = ve.Text
 		}
 	case errors.As(err, &e.Kind):
+		if err == error(e.Kind) {
+			e.Text = "" // the kind says it all
+		}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		e.Kind = vocab.Canceled
 	}

@@ -12,6 +12,8 @@ const (
 	HeaderBytes = 16
 	MaxBody     = 1 << 20
 	MaxBulk     = 4 << 20
+
+	maxHelloBody = 4 << 10 // of the handshake, which has no bulk
 )
 
 // Flags of a frame.
@@ -41,7 +43,7 @@ func (h header) append(b []byte) []byte {
 	return binary.LittleEndian.AppendUint16(b, h.flags)
 }
 
-func parseHeader(b *[HeaderBytes]byte) (header, error) {
+func parseHeader(b *[HeaderBytes]byte, maxBody, maxBulk uint32) (header, error) {
 	h := header{
 		total: binary.LittleEndian.Uint32(b[0:]),
 		body:  binary.LittleEndian.Uint32(b[4:]),
@@ -52,10 +54,10 @@ func parseHeader(b *[HeaderBytes]byte) (header, error) {
 	switch {
 	case h.body > h.total:
 		return h, vocab.Errorf(vocab.Protocol, "frame of %d bytes announces a body of %d", h.total, h.body)
-	case h.body > MaxBody:
-		return h, vocab.Errorf(vocab.Protocol, "body of %d bytes is over the limit of %d", h.body, MaxBody)
-	case h.total-h.body > MaxBulk:
-		return h, vocab.Errorf(vocab.Protocol, "bulk of %d bytes is over the limit of %d", h.total-h.body, MaxBulk)
+	case h.body > maxBody:
+		return h, vocab.Errorf(vocab.Protocol, "body of %d bytes is over the limit of %d", h.body, maxBody)
+	case h.total-h.body > maxBulk:
+		return h, vocab.Errorf(vocab.Protocol, "bulk of %d bytes is over the limit of %d", h.total-h.body, maxBulk)
 	case h.flags&^(flagReply|flagError) != 0:
 		return h, vocab.Errorf(vocab.Protocol, "unknown frame flags %#x", h.flags)
 	}
@@ -74,12 +76,17 @@ func (f *frame) release() {
 }
 
 // readFrame reads one frame, allocating no more than its checked header says.
-func readFrame(r io.Reader) (frame, error) {
+func readFrame(r io.Reader) (frame, error) { return readFrameWithin(r, MaxBody, MaxBulk) }
+
+// readHello reads the first frame of a peer that may be anybody: it is small.
+func readHello(r io.Reader) (frame, error) { return readFrameWithin(r, maxHelloBody, 0) }
+
+func readFrameWithin(r io.Reader, maxBody, maxBulk uint32) (frame, error) {
 	var raw [HeaderBytes]byte
 	if _, err := io.ReadFull(r, raw[:]); err != nil {
 		return frame{}, err
 	}
-	h, err := parseHeader(&raw)
+	h, err := parseHeader(&raw, maxBody, maxBulk)
 	if err != nil {
 		return frame{}, err
 	}

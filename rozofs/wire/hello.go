@@ -114,13 +114,16 @@ func Client(ctx context.Context, nc net.Conn, mine Hello, h Handler) (*Conn, err
 		return nil, asUnavailable(err)
 	}
 	r := bufio.NewReaderSize(nc, readerBytes)
-	f, err := readFrame(r)
+	f, err := readHello(r)
 	if err != nil {
 		return nil, asUnavailable(fmt.Errorf("handshake: %w", err))
 	}
+	if f.op != OpHello || f.flags&flagReply == 0 {
+		f.release()
+		return nil, vocab.Errorf(vocab.Protocol, "handshake: the first frame is not the answer to a hello")
+	}
 	var peer Hello
-	bulk, err := finishCall(f, &peer)
-	bulk.Release()
+	_, err = finishCall(f, &peer)
 	if err != nil {
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
@@ -140,13 +143,13 @@ func Client(ctx context.Context, nc net.Conn, mine Hello, h Handler) (*Conn, err
 func Accept(nc net.Conn, mine Hello, h Handler) (*Conn, error) {
 	_ = nc.SetDeadline(time.Now().Add(handshakeTimeout))
 	r := bufio.NewReaderSize(nc, readerBytes)
-	f, err := readFrame(r)
+	f, err := readHello(r)
 	if err != nil {
 		return nil, err
 	}
 	defer f.release()
 	var peer Hello
-	if f.op != OpHello || f.bulk != nil || f.flags != 0 {
+	if f.op != OpHello || f.flags != 0 {
 		err = vocab.Errorf(vocab.Protocol, "the first frame is not a hello")
 	} else if err = Unmarshal(f.bodyBuf.B, &peer); err == nil {
 		var v uint16

@@ -77,8 +77,9 @@ func (s *Server) handle(nc net.Conn) {
 	s.mu.Lock()
 	delete(s.raw, nc)
 	if err == nil && s.closed {
-		err = ErrClosed
-		go c.fail(err) // its loops end by themselves; nobody was told of it
+		s.mu.Unlock()
+		c.Close()
+		return
 	}
 	if err != nil {
 		s.mu.Unlock()
@@ -113,7 +114,7 @@ func (s *Server) Close() error {
 		nc.Close()
 	}
 	for c := range s.conns {
-		go c.fail(ErrClosed)
+		s.joined.Go(func() { c.fail(ErrClosed) })
 	}
 	s.mu.Unlock()
 	s.joined.Wait()

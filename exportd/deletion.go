@@ -1,0 +1,78 @@
+package exportd
+
+import (
+	"context"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// queueDeletion has all storages of a deleted file told, each by a record of its
+// own, which goes when that storage has confirmed. A storage that is away holds
+// up no other.
+func (t *tx) queueDeletion(p *vocab.Placement) {
+	d := &p.Distribution
+	for _, sid := range d.SIDs {
+		where := place{t.exp.VID, vocab.StorageID{CID: d.CID, SID: sid}}
+		t.count.deletion++
+		t.puts = append(t.puts, pair{deletionKey(where, t.count.deletion), p.FID[:]})
+		if sto := t.s.storages[where]; sto != nil {
+			t.hook(sto.wake)
+		}
+	}
+}
+
+// deleteFrom works off the queue of one storage.
+func (s *Server) deleteFrom(sto *storage) {
+	for {
+		select {
+		case <-sto.kick:
+		case <-s.ctx.Done():
+			return
+		}
+		for {
+			n, err := s.deleteSome(sto)
+			if err != nil && s.ctx.Err() == nil {
+				s.log.Debug("deletions wait", "storage", sto.place.id.String(), "err", err)
+				s.sleep(s.cfg.PollInterval)
+				sto.wake()
+			}
+			if n == 0 || err != nil {
+				break
+			}
+		}
+	}
+}
+
+// deleteSome sends the oldest deletions and, when they are confirmed, forgets them.
+func (s *Server) deleteSome(sto *storage) (int, error) {
+	conn, incarnation, err := s.reach(sto)
+	if err != nil {
+		return 0, err
+	}
+	var fids []vocab.FID
+	prefix := deletionKey(sto.place, 0)[:storageKeyBytes]
+	var last []byte
+	err = scan(s.db, prefix, prefix, func(k, v []byte) (bool, error) {
+		var fid vocab.FID
+		if copy(fid[:], v) != len(fid) {
+			return false, vocab.Errorf(vocab.Corrupt, "metadata record %x", k)
+		}
+		fids = append(fids, fid)
+		last = append(last[:0], k...)
+		return len(fids) < wire.MaxFIDs, nil
+	})
+	if err != nil || len(fids) == 0 {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, 6*callTimeout)
+	defer cancel()
+	m := wire.DeleteRequest{Target: wire.Target{ID: sto.place.id, Incarnation: incarnation}, FIDs: fids}
+	if _, err := conn.Call(ctx, wire.OpDelete, &m, wire.Bulk{}, &wire.BootReply{}); err != nil {
+		return 0, err
+	}
+	return len(fids), s.own(nil, func(t *tx) error {
+		t.spans = append(t.spans, [2][]byte{prefix, append(last, 0)})
+		return nil
+	})
+}

@@ -1,0 +1,56 @@
+package exportd
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// isKind asks an error for its kind.
+func isKind(err error, k vocab.Kind) bool { return err != nil && errors.Is(err, k) }
+
+type server func(*Server, context.Context, *wire.Request) (wire.Message, error)
+
+// ops is what exportd serves.
+var ops = map[wire.Op]server{
+	wire.OpOpenSession:  (*Server).openSession,
+	wire.OpReclaim:      (*Server).reclaim,
+	wire.OpRenew:        (*Server).renew,
+	wire.OpCloseSession: (*Server).closeSession,
+	wire.OpStorages:     (*Server).listStorages,
+	wire.OpLookup:       (*Server).lookup,
+	wire.OpGetAttr:      (*Server).getAttr,
+	wire.OpSetAttr:      (*Server).setAttr,
+	wire.OpMknod:        (*Server).mknod,
+	wire.OpCreate:       (*Server).create,
+	wire.OpSymlink:      (*Server).symlink,
+	wire.OpReadlink:     (*Server).readlink,
+	wire.OpLink:         (*Server).link,
+	wire.OpUnlink:       (*Server).unlink,
+	wire.OpRmdir:        (*Server).rmdir,
+	wire.OpRename:       (*Server).rename,
+	wire.OpReaddir:      (*Server).readdir,
+	wire.OpStatFS:       (*Server).statFS,
+	wire.OpOpen:         (*Server).open,
+	wire.OpCommit:       (*Server).commit,
+	wire.OpRelease:      (*Server).release,
+	wire.OpExportStatus: (*Server).exportStatus,
+}
+
+// handle serves one request of a client.
+func (s *Server) handle(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	serve := ops[r.Op]
+	if serve == nil {
+		return nil, wire.Bulk{}, vocab.Errorf(vocab.NotSupported, "exportd does not serve %v", r.Op)
+	}
+	if err := s.failure(); err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	if s.ctx.Err() != nil {
+		return nil, wire.Bulk{}, errClosing
+	}
+	m, err := serve(s, ctx, r)
+	return m, wire.Bulk{}, err
+}

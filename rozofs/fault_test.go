@@ -1,0 +1,132 @@
+package rozofs_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestStoragesMayFailWhileWritingAndReading(t *testing.T) {
+	for _, form := range forms {
+		t.Run(form.String(), func(t *testing.T) {
+			c := startCluster(t, form)
+			spares, losses := int(c.layout.Safe-c.layout.Forward), int(c.layout.Forward-c.layout.Inverse)
+			data := random(7, 3<<20+12_345)
+			m := c.mount(t)
+			m.write("old", data) // overwritten while storages are away
+			f, err := m.Create(t.Context(), "f")
+			require.NoError(t, err)
+			const step = 100_000
+			for off := 0; off < len(data); off += step {
+				if off == len(data)/2/step*step {
+					for i := range spares {
+						c.killStorage(i)
+					}
+				}
+				_, err := f.Write(data[off:min(off+step, len(data))])
+				require.NoError(t, err)
+			}
+			require.NoError(t, f.Sync())
+			require.NoError(t, f.Close())
+			newer := random(8, len(data)-77_777)
+			m.write("old", newer)
+			m.close()
+
+			reader := c.mount(t)
+			reader.holds("f", data)
+			reader.holds("old", newer)
+			for i := range spares {
+				c.restartStorage(i)
+			}
+			for _, set := range c.downSets(losses) {
+				c.withDown(set, func() {
+					reader := c.mount(t)
+					reader.holds("f", data)
+					reader.holds("old", newer)
+					reader.close()
+				})
+			}
+		})
+	}
+}
+
+// What a storage had not synced before it lost its power is written again, and
+// only then Sync returns.
+func TestSyncWritesAgainWhatAStorageHasForgotten(t *testing.T) {
+	for _, form := range []form{{"0", false}, {"0", true}, {"2,4,5", false}} {
+		t.Run(form.String(), func(t *testing.T) {
+			c := startCluster(t, form)
+			losses := int(c.layout.Forward - c.layout.Inverse)
+			m := c.mount(t)
+			f, err := m.Create(t.Context(), "f")
+			require.NoError(t, err)
+			data := random(9, 700_000)
+			_, err = f.Write(data)
+			require.NoError(t, err)
+			h := f.Handle()
+			h.HoldSaves(true)
+			require.NoError(t, h.Flush(t.Context()))
+			for i := range losses {
+				c.losePower(i)
+				c.restartStorage(i)
+			}
+			h.HoldSaves(false)
+			require.NoError(t, f.Sync())
+			require.NoError(t, f.Close())
+			m.close()
+			for _, set := range c.downSets(losses) {
+				c.withDown(set, func() {
+					reader := c.mount(t)
+					reader.holds("f", data)
+					reader.close()
+				})
+			}
+		})
+	}
+}
+
+func TestOpenFilesOutliveARestartOfExportd(t *testing.T) {
+	c := startCluster(t, form{layout: "0"})
+	m := c.mount(t)
+	f := newModelFile(t, 5, "f", m)
+	gone, err := m.Create(t.Context(), "gone")
+	require.NoError(t, err)
+	_, err = gone.WriteString("unlinked")
+	require.NoError(t, err)
+	require.NoError(t, m.Remove(t.Context(), "gone"))
+	for range 3 {
+		for range 20 {
+			f.step()
+		}
+		c.restartExport()
+	}
+	f.check()
+	f.close()
+	p := make([]byte, 8)
+	_, err = gone.ReadAt(p, 0)
+	require.NoError(t, err)
+	require.Equal(t, "unlinked", string(p))
+	require.NoError(t, gone.Close())
+	c.mount(t).holds("f", f.want)
+	_, err = c.mount(t).OpenFile(t.Context(), "gone", os.O_RDONLY, 0)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestAStorageThatIsAwayAllTheTimeIsNotNeeded(t *testing.T) {
+	c := startCluster(t, form{layout: "0"})
+	m := c.mount(t)
+	m.write("before", random(1, 100_000))
+	for i := range c.storages {
+		c.withDown([]int{i}, func() {
+			f := newModelFile(t, uint64(i), "f", m)
+			f.want, _ = m.ReadFile(t.Context(), "f")
+			for range 40 {
+				f.step()
+			}
+			f.check()
+			f.close()
+			m.holds("before", random(1, 100_000))
+		})
+	}
+}

@@ -1,0 +1,228 @@
+package rozofs_test
+
+import (
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/rozofs-go/rozo/exportd"
+	"github.com/rozofs-go/rozo/rozofs"
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/storaged"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds waiting for what must happen.
+const patience = 30 * time.Second
+
+// form is a layout in one of the two forms of the code.
+type form struct {
+	layout     string
+	systematic bool
+}
+
+func (f form) String() string {
+	if f.systematic {
+		return f.layout + " systematic"
+	}
+	return f.layout
+}
+
+// cluster is exportd and one storaged for each storage, in this process, on
+// loopback ports that stay theirs over restarts.
+type cluster struct {
+	t        testing.TB
+	layout   vocab.Layout
+	dir      string
+	export   *exportNode
+	storages []*storageNode
+}
+
+// server is what exportd and storaged have in common.
+type server interface {
+	Serve(net.Listener) error
+	Close() error
+}
+
+// daemon is a server at an address, and may be stopped and started.
+type daemon struct {
+	t      testing.TB
+	addr   string
+	make   func() (server, error)
+	server server // nil while stopped
+	served chan error
+}
+
+type (
+	exportNode  struct{ daemon }
+	storageNode struct {
+		daemon
+		root string
+	}
+)
+
+func startCluster(t testing.TB, f form) *cluster {
+	layout, err := vocab.ParseLayout(f.layout)
+	require.NoError(t, err)
+	c := &cluster{t: t, layout: layout, dir: t.TempDir()}
+	id := vocab.ClusterID{1: byte(rand.Uint32()), 15: 1}
+	storages := make([]exportd.Storage, layout.Safe)
+	for i := range storages {
+		sid := vocab.StorageID{CID: 1, SID: vocab.SID(i + 1)}
+		n := &storageNode{root: filepath.Join(c.dir, "storage"+strconv.Itoa(int(sid.SID)))}
+		require.NoError(t, storaged.InitRoot(n.root, id, sid))
+		n.daemon = daemon{t: t, make: func() (server, error) {
+			return storaged.New(storaged.Config{Roots: []storaged.RootConfig{{CID: sid.CID, SID: sid.SID, Path: n.root}}})
+		}}
+		n.start()
+		c.storages = append(c.storages, n)
+		storages[i] = exportd.Storage{SID: sid.SID, Addr: n.addr, Domain: n.root}
+	}
+	cfg := exportd.Config{
+		Dir: filepath.Join(c.dir, "export"), Cluster: id, PollInterval: 20 * time.Millisecond,
+		Volumes: []exportd.Volume{{VID: 1, Layout: layout, Clusters: []exportd.Cluster{{CID: 1, Storages: storages}}}},
+		Exports: []exportd.Export{{EID: 1, Name: "test", Root: "/srv/test", VID: 1, Systematic: f.systematic}},
+	}
+	c.export = &exportNode{daemon{t: t, make: func() (server, error) { return exportd.New(cfg) }}}
+	c.export.start()
+	return c
+}
+
+// start starts the daemon, at the address that it had before if there was one.
+func (d *daemon) start() {
+	s, err := d.make()
+	require.NoError(d.t, err)
+	if d.addr == "" {
+		d.addr = "127.0.0.1:0"
+		d.t.Cleanup(d.stop)
+	}
+	l := d.listen()
+	d.addr = l.Addr().String()
+	d.server, d.served = s, make(chan error, 1)
+	served := d.served
+	go func() { served <- s.Serve(l) }()
+}
+
+// listen waits for a port that someone else's connection has got meanwhile.
+func (d *daemon) listen() (l net.Listener) {
+	require.Eventually(d.t, func() (ok bool) {
+		var err error
+		l, err = net.Listen("tcp", d.addr)
+		return err == nil
+	}, patience, 10*time.Millisecond, "listen on %s", d.addr)
+	return l
+}
+
+func (d *daemon) stop() {
+	if d.server == nil {
+		return
+	}
+	require.NoError(d.t, d.server.Close())
+	require.NoError(d.t, <-d.served)
+	d.server = nil
+}
+
+func (c *cluster) killStorage(i int)    { c.storages[i].stop() }
+func (c *cluster) restartStorage(i int) { c.storages[i].start() }
+func (c *cluster) restartExport()       { c.export.stop(); c.export.start() }
+
+// losePower stops a storage and takes away every slot that it holds.
+func (c *cluster) losePower(i int) {
+	c.killStorage(i)
+	require.NoError(c.t, os.RemoveAll(filepath.Join(c.storages[i].root, "slots")))
+}
+
+// mount is one mount of the cluster's export, until the test ends.
+type mount struct {
+	*rozofs.Tree
+	t      testing.TB
+	client *rozofs.Client
+}
+
+func (c *cluster) mount(t testing.TB) *mount {
+	client, err := rozofs.Mount(t.Context(), rozofs.Config{
+		Hosts: []string{c.export.addr}, Export: "test", ExportTimeout: patience, StorageTimeout: patience,
+	})
+	require.NoError(t, err)
+	m := &mount{Tree: client.Tree(rozofs.Caller{UID: 1000, GID: 100}), t: t, client: client}
+	t.Cleanup(m.close)
+	return m
+}
+
+// close unmounts; nothing may be left unsaved.
+func (m *mount) close() {
+	if m.client != nil {
+		require.NoError(m.t, m.client.Close())
+		m.client = nil
+	}
+}
+
+func (m *mount) open(name string, flag int) *rozofs.File {
+	m.t.Helper()
+	f, err := m.OpenFile(m.t.Context(), name, flag, 0o644)
+	require.NoError(m.t, err)
+	return f
+}
+
+func (m *mount) write(name string, data []byte) {
+	m.t.Helper()
+	require.NoError(m.t, m.WriteFile(m.t.Context(), name, data, 0o644))
+}
+
+// holds checks the content of a file.
+func (m *mount) holds(name string, want []byte) {
+	m.t.Helper()
+	got, err := m.ReadFile(m.t.Context(), name)
+	require.NoError(m.t, err)
+	requireBytes(m.t, want, got)
+}
+
+// requireBytes tells where contents differ, without printing them.
+func requireBytes(t testing.TB, want, got []byte) {
+	t.Helper()
+	require.Equal(t, len(want), len(got), "length")
+	for i := range want {
+		if want[i] != got[i] {
+			require.Equal(t, want[i:min(i+16, len(want))], got[i:min(i+16, len(got))], "contents differ first at byte %d, in block %d", i, i/vocab.DefaultBlockBytes)
+		}
+	}
+}
+
+// random returns n bytes from a seed.
+func random(seed uint64, n int) []byte {
+	data := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(data)
+	return data
+}
+
+// downSets lists sets of n of the storages, each storage in at least one.
+func (c *cluster) downSets(n int) (sets [][]int) {
+	s := len(c.storages)
+	for first := 0; first < s; first += n {
+		set := make([]int, n)
+		for i := range set {
+			set[i] = (first + i) % s
+		}
+		sets = append(sets, set)
+	}
+	return sets
+}
+
+// withDown runs f while the storages of the set are stopped.
+func (c *cluster) withDown(set []int, f func()) {
+	for _, i := range set {
+		c.killStorage(i)
+	}
+	f()
+	for _, i := range set {
+		c.restartStorage(i)
+	}
+}

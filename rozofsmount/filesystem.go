@@ -1,0 +1,65 @@
+package rozofsmount
+
+import (
+	"context"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// Caller is the process on whose behalf something is done.
+type Caller struct{ UID, GID uint32 }
+
+// Change is what SetAttr sets: the fields that Mask names.
+type Change struct {
+	Mask         wire.SetMask
+	Mode         uint32
+	UID, GID     uint32
+	Size         uint64
+	Atime, Mtime vocab.Time
+}
+
+// FileSystem is what is mounted. Errors carry a vocab.Kind; a canceled ctx ends
+// a call soon. All methods are safe for concurrent use.
+type FileSystem interface {
+	// Root returns the attributes of the export's root, known since the connection was made.
+	Root() vocab.Attr
+	Lookup(ctx context.Context, who Caller, parent vocab.Ino, name string) (vocab.Attr, error)
+	GetAttr(ctx context.Context, ino vocab.Ino) (vocab.Attr, error)
+	// SetAttr changes attributes, the size among them.
+	SetAttr(ctx context.Context, who Caller, ino vocab.Ino, ch Change) (vocab.Attr, error)
+	// Mknod makes a file of any type but a symbolic link; the type is in mode.
+	Mknod(ctx context.Context, who Caller, parent vocab.Ino, name string, mode, rdev uint32) (vocab.Attr, error)
+	Symlink(ctx context.Context, who Caller, parent vocab.Ino, name, target string) (vocab.Attr, error)
+	Readlink(ctx context.Context, ino vocab.Ino) (string, error)
+	Link(ctx context.Context, who Caller, ino, parent vocab.Ino, name string) (vocab.Attr, error)
+	Unlink(ctx context.Context, who Caller, parent vocab.Ino, name string) error
+	Rmdir(ctx context.Context, who Caller, parent vocab.Ino, name string) error
+	Rename(ctx context.Context, who Caller, parent vocab.Ino, name string, newParent vocab.Ino, newName string, flags wire.RenameFlags) error
+	// ReadDir returns at most max entries after cookie; 0 is the start.
+	ReadDir(ctx context.Context, ino vocab.Ino, cookie uint64, max int, plus bool) (wire.ReaddirReply, error)
+	StatFS(ctx context.Context) (wire.StatFSReply, error)
+	// OpenFile opens a regular file; flags are those of open(2), O_TRUNC among them.
+	OpenFile(ctx context.Context, who Caller, ino vocab.Ino, flags int) (Handle, error)
+	// CreateFile makes and opens a regular file; with O_EXCL in flags it must not be there.
+	CreateFile(ctx context.Context, who Caller, parent vocab.Ino, name string, mode uint32, flags int) (Handle, vocab.Attr, error)
+	// Close ends the session; what was written is on the storages when it returns nil.
+	Close() error
+}
+
+// Handle is an open regular file.
+type Handle interface {
+	// ReadAt is short only at the end of the file, and then with a nil error.
+	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
+	// WriteAt has copied p when it returns. A handle opened with O_APPEND ignores off.
+	WriteAt(ctx context.Context, p []byte, off int64) (int, error)
+	// Flush is called at each close(2): it sends what is buffered and reports
+	// write errors not yet reported.
+	Flush(ctx context.Context) error
+	// Sync makes what was written durable.
+	Sync(ctx context.Context) error
+	// Close gives the file up, after the last close(2).
+	Close(ctx context.Context) error
+	// KeepCache tells that pages of the file that the kernel has cached are still right.
+	KeepCache() bool
+}

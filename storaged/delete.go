@@ -1,0 +1,73 @@
+package storaged
+
+import (
+	"context"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// delete serves OpDelete. The removals are durable when it returns.
+func (s *Server) delete(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	var req wire.DeleteRequest
+	if err := r.Decode(&req); err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	if err := notFromClient(r); err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	rt, err := s.target(r, &req.Target)
+	if err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	leave, err := rt.enter(ctx, &req.Target)
+	if err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	defer leave()
+	touched := map[int]bool{}
+	for _, fid := range req.FIDs {
+		if ctx.Err() != nil {
+			return nil, wire.Bulk{}, context.Cause(ctx)
+		}
+		if err := rt.remove(fid, touched); err != nil {
+			return nil, wire.Bulk{}, err
+		}
+	}
+	if err := rt.syncBuckets(touched); err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	return &wire.BootReply{Boot: s.boot}, wire.Bulk{}, nil
+}
+
+// notFromClient refuses requests that only exportd sends.
+func notFromClient(r *wire.Request) error {
+	if r.Conn.Peer().Role == wire.RoleClient {
+		return vocab.Errorf(vocab.NotPermitted, "%v is not for clients", r.Op)
+	}
+	return nil
+}
+
+// remove unlinks one file and notes its bucket. As long as the file stays in the
+// cache writes that come late are refused. The bucket of a file that is not there
+// is noted too: an earlier request may have removed it and not come to the sync.
+func (r *root) remove(fid vocab.FID, touched map[int]bool) error {
+	s := r.files.acquire(fid)
+	defer r.files.release(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := bucketOf(fid)
+	name := slotFileName(fid)
+	switch err := r.disk.remove(name); {
+	case err == nil:
+		r.dirs[b].changed.Add(1)
+	case !isNotExist(err):
+		return r.failure("remove "+name, err)
+	}
+	touched[b] = true
+	s.deleted = true
+	s.dirty.Store(false)
+	s.kept.Store(true)
+	_ = s.forget() // what it held is gone
+	return nil
+}

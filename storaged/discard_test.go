@@ -1,0 +1,133 @@
+package storaged
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+func TestDiscard(t *testing.T) {
+	v := version
+	for _, tc := range []struct {
+		name  string
+		first uint64
+		count int
+		by    vocab.Version
+		want  []found // of v(1), v(5), v(2), v(6), v(3)
+	}{
+		{"all", 0, 0, v(9), []found{absent, absent, absent, absent, absent}},
+		{"to the end", 3, 0, v(9), []found{present(v(1)), present(v(5)), present(v(2)), absent, absent}},
+		{"beyond the end", 7, 0, v(9), []found{present(v(1)), present(v(5)), present(v(2)), present(v(6)), present(v(3))}},
+		{"a range", 1, 2, v(9), []found{present(v(1)), absent, absent, present(v(6)), present(v(3))}},
+		{"a range to the end", 3, 2, v(9), []found{present(v(1)), present(v(5)), present(v(2)), absent, absent}},
+		{"newer ones stay", 0, 0, v(4), []found{absent, present(v(5)), absent, present(v(6)), absent}},
+		{"newer ones stay in a range", 0, 3, v(4), []found{absent, present(v(5)), absent, present(v(6)), present(v(3))}},
+		{"older than all", 0, 0, vocab.Version{Epoch: 9, Counter: 1}, []found{present(v(1)), present(v(5)), present(v(2)), present(v(6)), present(v(3))}},
+	} {
+		for _, reopen := range []bool{false, true} {
+			t.Run(tc.name, func(t *testing.T) {
+				g := newRig(t)
+				g.write(0, v(1), v(5), v(2), v(6), v(3))
+				if reopen {
+					g.restart()
+				}
+				g.discard(tc.first, tc.count, tc.by)
+				require.Equal(t, tc.want, g.read(0, 5))
+				g.sync()
+				g.restart()
+				require.Equal(t, tc.want, g.read(0, 5))
+			})
+		}
+	}
+}
+
+func TestDiscardToTheEndFreesSpaceAndKeepsTheHeader(t *testing.T) {
+	g := newRig(t)
+	g.write(0, version(1), version(1), version(1))
+	g.discard(0, 0, version(2))
+	info, err := os.Stat(g.slotPath())
+	require.NoError(t, err)
+	require.Equal(t, int64(slotFileHeader), info.Size())
+	g.restart()
+	require.Equal(t, []found{absent}, g.read(0, 1))
+	g.write(1, version(3))
+	require.Equal(t, []found{absent, present(version(3)), absent}, g.read(0, 3))
+}
+
+func TestWriteThatArrivesAfterItsDiscardIsLeftOut(t *testing.T) {
+	for _, reopen := range []bool{false, true} {
+		g := newRig(t)
+		g.write(0, version(1), version(1), version(1))
+		g.discard(1, 0, version(5))
+		if reopen {
+			g.restart()
+		}
+		g.write(0, version(4), version(4), version(5), version(4), version(6))
+		require.Equal(t, []found{present(version(4)), absent, absent, absent, present(version(6))}, g.read(0, 5))
+	}
+}
+
+func TestDiscardKeepsBrokenSlotsOfUnknownVersion(t *testing.T) {
+	g := newRig(t)
+	g.write(0, version(1), version(7), version(1))
+	g.damage(slotFileHeader + 1)
+	g.discard(0, 0, version(2))
+	require.Equal(t, []found{unknown, present(version(7)), absent}, g.read(0, 3))
+	g.discard(0, 0, version(8)) // above all that the file can hold
+	require.Equal(t, []found{absent, absent, absent}, g.read(0, 3))
+}
+
+func TestDiscardOfNothing(t *testing.T) {
+	g := newRig(t)
+	g.discard(0, 0, version(1))
+	_, err := os.Stat(g.slotPath())
+	require.ErrorIs(t, err, os.ErrNotExist)
+	bad := &wire.DiscardRequest{Target: g.to, Run: g.run(0, 0), Version: vocab.Version{Epoch: 11}}
+	require.ErrorIs(t, g.send(wire.OpDiscard, bad, nil, nil), vocab.Invalid)
+}
+
+func TestDeleteIsIdempotentAndFinal(t *testing.T) {
+	g := newRig(t)
+	g.write(0, version(1)) // its descriptor is cached now
+	g.remove(testFID)
+	_, err := os.Stat(g.slotPath())
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.Equal(t, []found{absent}, g.read(0, 1))
+	require.ErrorIs(t, g.tryWrite(0, version(2)), vocab.Stale)
+	_, err = os.Stat(g.slotPath())
+	require.ErrorIs(t, err, os.ErrNotExist, "a late write makes no file")
+	g.sync()
+	g.discard(0, 0, version(3))
+	g.remove(testFID, testFID, vocab.MakeFID(1, 1, 1, 999999))
+	g.restart()
+	g.remove(testFID)
+}
+
+func TestClientsNeitherDeleteNorFence(t *testing.T) {
+	g := newRig(t)
+	_, err := g.conn.Call(t.Context(), wire.OpDelete, &wire.DeleteRequest{Target: g.to, FIDs: []vocab.FID{testFID}}, wire.Bulk{}, nil)
+	require.ErrorIs(t, err, vocab.NotPermitted)
+	_, err = g.conn.Call(t.Context(), wire.OpFence, &wire.FenceRequest{Target: g.to}, wire.Bulk{}, nil)
+	require.ErrorIs(t, err, vocab.NotPermitted)
+}
+
+func TestCutsKeepWhatMatters(t *testing.T) {
+	var h fileHeader
+	h.addCut(cut{10, version(1)})
+	h.addCut(cut{20, version(1)}) // covered
+	require.Equal(t, []cut{{10, version(1)}}, h.Cuts)
+	h.addCut(cut{20, version(3)})
+	h.addCut(cut{30, version(5)})
+	require.Len(t, h.Cuts, 3)
+	h.addCut(cut{25, version(4)}) // one too many: the oldest goes
+	require.Equal(t, []cut{{20, version(3)}, {30, version(5)}, {25, version(4)}}, h.Cuts)
+	require.True(t, h.cutOff(25, version(4)))
+	require.False(t, h.cutOff(24, version(4)))
+	require.False(t, h.cutOff(19, version(1)))
+	h.addCut(cut{0, version(9)}) // covers all
+	require.Equal(t, []cut{{0, version(9)}}, h.Cuts)
+}

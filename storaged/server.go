@@ -1,0 +1,249 @@
+package storaged
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// connShare is the part of MaxBulkBytes that one connection may hold: 1/4.
+const connShare = 4
+
+// Server serves its roots. Make one with New.
+type Server struct {
+	cfg   Config
+	boot  vocab.Boot
+	roots map[vocab.StorageID]*root
+	order []*root // as configured
+	wire  wire.Server
+	ops   map[wire.Op]wire.Handler
+
+	bulk  *semaphore.Weighted // bytes of bulk in service
+	conns sync.Map            // *wire.Conn → *semaphore.Weighted, its share of bulk
+
+	mu      sync.Mutex // guards listeners and failures
+	bound   []net.Listener
+	serving sync.WaitGroup // the goroutines of Start
+	failed  chan error     // capacity 1: why serving ended
+
+	closing sync.Once
+	closed  error // of closing
+}
+
+// New opens, locks and checks all roots. The error joins every problem of the
+// configuration and of the roots.
+func New(cfg Config) (*Server, error) { return newServer(cfg, openOSDisk) }
+
+func newServer(cfg Config, openDisk func(path string) (disk, error)) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	s := &Server{
+		cfg: cfg, boot: vocab.Boot(randomID()), roots: map[vocab.StorageID]*root{},
+		bulk: semaphore.NewWeighted(cfg.MaxBulkBytes), failed: make(chan error, 1),
+	}
+	s.ops = map[wire.Op]wire.Handler{
+		wire.OpWrite: s.write, wire.OpRead: s.read, wire.OpSync: s.sync, wire.OpDiscard: s.discard,
+		wire.OpDelete: s.delete, wire.OpFence: s.fence, wire.OpStorageStatus: s.status,
+	}
+	if err := s.openRoots(openDisk); err != nil {
+		_ = s.closeRoots() // nothing was served: the first error is the one to tell
+		return nil, err
+	}
+	s.wire.Handler = s.handle
+	s.wire.Log = cfg.Log
+	s.wire.Hello = wire.Hello{Role: wire.RoleStoraged, Cluster: s.cfg.Cluster, Boot: s.boot, Name: cfg.Name}
+	s.wire.Closed = func(c *wire.Conn) { s.conns.Delete(c) }
+	return s, nil
+}
+
+func (s *Server) openRoots(openDisk func(path string) (disk, error)) error {
+	var errs []error
+	for _, rc := range s.cfg.Roots {
+		r, err := s.openRoot(rc, openDisk)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("storage %v: root %s: %w", rc.ID(), rc.Path, err))
+			continue
+		}
+		s.roots[rc.ID()] = r
+		s.order = append(s.order, r)
+		if s.cfg.Cluster == (vocab.ClusterID{}) {
+			s.cfg.Cluster = r.identity.Cluster
+		}
+		if r.identity.Cluster != s.cfg.Cluster {
+			errs = append(errs, fmt.Errorf("storage %v: root %s belongs to cluster %v, not to %v: one storaged serves one cluster",
+				rc.ID(), rc.Path, r.identity.Cluster, s.cfg.Cluster))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Server) openRoot(rc RootConfig, openDisk func(path string) (disk, error)) (*root, error) {
+	d, err := openDisk(rc.Path)
+	if isNotExist(err) {
+		return nil, noIdentity()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return openRoot(rc, s.cfg, d)
+}
+
+func (s *Server) closeRoots() error {
+	var errs []error
+	for _, r := range s.order {
+		errs = append(errs, r.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Boot is what the server drew at its start.
+func (s *Server) Boot() vocab.Boot { return s.boot }
+
+// Serve accepts on l until Close, which makes it return nil.
+func (s *Server) Serve(l net.Listener) error { return s.wire.Serve(l) }
+
+// Start binds all addresses of Config.Listen, or none, and serves them until
+// Close. Failed tells if that ends early.
+func (s *Server) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	var bound []net.Listener
+	for _, a := range s.cfg.Listen {
+		l, err := net.Listen("tcp", a)
+		if err != nil {
+			errs = append(errs, listenError(a, err))
+			continue
+		}
+		bound = append(bound, l)
+	}
+	if len(errs) > 0 {
+		for _, l := range bound {
+			_ = l.Close() // nothing was accepted
+		}
+		return errors.Join(errs...)
+	}
+	s.bound = append(s.bound, bound...)
+	for _, l := range bound {
+		s.serving.Go(func() {
+			if err := s.Serve(l); err != nil {
+				select {
+				case s.failed <- fmt.Errorf("serve %v: %w", l.Addr(), err):
+				default:
+				}
+			}
+		})
+	}
+	return nil
+}
+
+// listenError names the address and what keeps it from being bound.
+func listenError(addr string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("listen on %s: %w: stop the program that has it, or choose another port", addr, syscall.EADDRINUSE)
+	}
+	if oe, ok := errors.AsType[*net.OpError](err); ok {
+		err = oe.Err
+	}
+	return fmt.Errorf("listen on %s: %w", addr, err)
+}
+
+// Failed receives an error when a listener of Start breaks.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Addrs are the addresses that Start has bound.
+func (s *Server) Addrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []net.Addr
+	for _, l := range s.bound {
+		all = append(all, l.Addr())
+	}
+	return all
+}
+
+// Close ends all connections, waits for the requests under way, and closes the
+// roots. It does not sync: nobody was promised what no sync covered.
+func (s *Server) Close() error {
+	s.closing.Do(func() {
+		s.closed = s.wire.Close()
+		s.serving.Wait()
+		s.closed = errors.Join(s.closed, s.closeRoots())
+	})
+	return s.closed
+}
+
+// handle serves one request.
+func (s *Server) handle(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	op := s.ops[r.Op]
+	if op == nil {
+		return nil, wire.Bulk{}, vocab.Errorf(vocab.NotSupported, "storaged does not serve %v", r.Op)
+	}
+	return op(ctx, r)
+}
+
+// target finds the root of a request and checks that it may act there.
+func (s *Server) target(r *wire.Request, t *wire.Target) (*root, error) {
+	rt := s.roots[t.ID]
+	if rt == nil {
+		return nil, vocab.Errorf(vocab.NotFound, "no storage %v on this storaged", t.ID)
+	}
+	return rt, rt.admit(t, r.Conn.Peer().Role != wire.RoleClient)
+}
+
+// reserve waits until n bytes of bulk may be in service, of the connection and
+// of all. The connection's share comes first, so that one that is slow to take
+// its replies holds up no other.
+func (s *Server) reserve(ctx context.Context, c *wire.Conn, n int) (release func(), err error) {
+	share, ok := s.conns.Load(c)
+	if !ok {
+		share, _ = s.conns.LoadOrStore(c, semaphore.NewWeighted(s.cfg.MaxBulkBytes/connShare))
+	}
+	own := share.(*semaphore.Weighted)
+	if err := own.Acquire(ctx, int64(n)); err != nil {
+		return nil, err
+	}
+	if err := s.bulk.Acquire(ctx, int64(n)); err != nil {
+		own.Release(int64(n))
+		return nil, err
+	}
+	return func() { s.bulk.Release(int64(n)); own.Release(int64(n)) }, nil
+}
+
+// work takes one of the root's threads.
+func (r *root) work(ctx context.Context) (leave func(), err error) {
+	select {
+	case r.threads <- struct{}{}:
+		return func() { <-r.threads }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// enter takes a thread and the gate for a change, and checks the fence again
+// now that a new one would wait for the change.
+func (r *root) enter(ctx context.Context, t *wire.Target) (leave func(), err error) {
+	free, err := r.work(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.gate.RLock()
+	leave = func() { r.gate.RUnlock(); free() }
+	if err := r.admit(t, true); err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+func isFenced(err error) bool { return errors.Is(err, vocab.Fenced) }

@@ -1,0 +1,154 @@
+package storaged
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+const (
+	slotFileMagic   = 0x46535a52 // "RZSF"
+	slotFileVersion = 1
+	slotFileHeader  = 128 // bytes before slot 0
+
+	maxCuts = 3
+	// maxPayloadBytes keeps one slot within a frame.
+	maxPayloadBytes = wire.MaxBulk - wire.SlotHeaderBytes
+)
+
+// cut is a tombstone: the blocks from First on were discarded by Version, so
+// that nothing of that version or older may come back by arriving late.
+type cut struct {
+	First   uint64
+	Version vocab.Version
+}
+
+// fileHeader begins a slot file. Little endian:
+//
+//	0   u32 magic "RZSF"
+//	4   u8  format version, 1
+//	5   u8  cuts, 0 to 3
+//	6   u16 0
+//	8   u32 payload bytes: the stride of slots is 64 more
+//	12  u32 highest generation of the distribution seen
+//	16  [16] fid
+//	32  u64 epoch: no slot and no cut of the file is of a higher one
+//	40  3 × (u64 first block, u64 epoch, u64 counter) cuts, then 0
+//	112 [12] 0
+//	124 u32 CRC32C of the 124 bytes before
+//
+// The header is written before slots of a higher epoch are, but only a sync
+// orders the two on the disk. After a crash the epoch may be too low for slots
+// that no sync covered; those count as unknown to their writer in any case.
+type fileHeader struct {
+	FID          vocab.FID
+	PayloadBytes uint32
+	Generation   uint32
+	MaxEpoch     vocab.Epoch
+	Cuts         []cut // at most maxCuts
+}
+
+func (h *fileHeader) marshal() []byte {
+	b := make([]byte, slotFileHeader)
+	le := binary.LittleEndian
+	le.PutUint32(b[0:], slotFileMagic)
+	b[4], b[5] = slotFileVersion, byte(len(h.Cuts))
+	le.PutUint32(b[8:], h.PayloadBytes)
+	le.PutUint32(b[12:], h.Generation)
+	copy(b[16:32], h.FID[:])
+	le.PutUint64(b[32:], uint64(h.MaxEpoch))
+	for i, c := range h.Cuts {
+		at := b[40+24*i:]
+		le.PutUint64(at, c.First)
+		le.PutUint64(at[8:], uint64(c.Version.Epoch))
+		le.PutUint64(at[16:], c.Version.Counter)
+	}
+	le.PutUint32(b[124:], wire.Checksum(b[:124]))
+	return b
+}
+
+// parseFileHeader tells by ok whether b is a header of the file.
+func parseFileHeader(b []byte, fid vocab.FID) (h fileHeader, ok bool) {
+	if len(b) < slotFileHeader {
+		return h, false
+	}
+	le := binary.LittleEndian
+	if le.Uint32(b) != slotFileMagic || b[4] != slotFileVersion || wire.Checksum(b[:124]) != le.Uint32(b[124:]) {
+		return h, false
+	}
+	h = fileHeader{
+		FID:          vocab.FID(b[16:32]),
+		PayloadBytes: le.Uint32(b[8:]),
+		Generation:   le.Uint32(b[12:]),
+		MaxEpoch:     vocab.Epoch(le.Uint64(b[32:])),
+	}
+	if h.FID != fid || b[5] > maxCuts || h.PayloadBytes == 0 || h.PayloadBytes > maxPayloadBytes {
+		return fileHeader{}, false
+	}
+	for i := range int(b[5]) {
+		at := b[40+24*i:]
+		h.Cuts = append(h.Cuts, cut{le.Uint64(at), vocab.Version{Epoch: vocab.Epoch(le.Uint64(at[8:])), Counter: le.Uint64(at[16:])}})
+	}
+	return h, true
+}
+
+// stride is the distance of slots.
+func (h *fileHeader) stride() int64 { return wire.SlotHeaderBytes + int64(h.PayloadBytes) }
+
+// offset is where the slot of a block begins. It cannot overflow: blocks stay
+// below 2^38 and a run more, strides below 2^22.
+func (h *fileHeader) offset(block uint64) int64 { return slotFileHeader + int64(block)*h.stride() }
+
+// blockAt is the block whose slot the offset lies in; offsets within the header
+// count to block 0.
+func (h *fileHeader) blockAt(off int64) uint64 {
+	return uint64(max(off-slotFileHeader, 0) / h.stride())
+}
+
+// slotsIn counts the slots, the last perhaps short, in a file of the size.
+func (h *fileHeader) slotsIn(size int64) uint64 {
+	return uint64((max(size-slotFileHeader, 0) + h.stride() - 1) / h.stride())
+}
+
+// newest is the least version that is known to be below no slot or cut.
+func (h *fileHeader) newest() vocab.Version {
+	return vocab.Version{Epoch: h.MaxEpoch, Counter: math.MaxUint64}
+}
+
+// cutOff tells whether a slot was discarded before it came.
+func (h *fileHeader) cutOff(block uint64, v vocab.Version) bool {
+	for _, c := range h.Cuts {
+		if block >= c.First && v.Compare(c.Version) <= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// addCut keeps the cuts that say something of their own. When there are more
+// than maxCuts the oldest goes: what it held back is the least likely to come.
+func (h *fileHeader) addCut(n cut) {
+	kept := make([]cut, 0, maxCuts+1)
+	oldest := 0
+	for _, c := range h.Cuts {
+		switch {
+		case c.First <= n.First && c.Version.Compare(n.Version) >= 0:
+			return // n says nothing new
+		case n.First <= c.First && n.Version.Compare(c.Version) >= 0:
+			continue // n says it all
+		}
+		kept = append(kept, c)
+	}
+	kept = append(kept, n)
+	for i, c := range kept {
+		if c.Version.Compare(kept[oldest].Version) < 0 {
+			oldest = i
+		}
+	}
+	if len(kept) > maxCuts {
+		kept = append(kept[:oldest], kept[oldest+1:]...)
+	}
+	h.Cuts = kept
+}
