@@ -29,6 +29,9 @@ type FSOptions struct {
 	Files     int           `json:"files"`      // small ones, at least 50; default 5000
 	Workers   int           `json:"workers"`    // jobs, threads and creators of small files; 1 to 64, default 4
 	Random    time.Duration `json:"random_ns"`  // how long random requests go on; default 5 s
+	// KeepCache leaves the page cache of the machine as it is: what was just written
+	// is then read from memory.
+	KeepCache bool `json:"keep_cache"`
 }
 
 // Quick are options that take a fraction of the time.
@@ -128,6 +131,10 @@ func RunFS(ctx context.Context, o FSOptions, progress io.Writer) (*FSReport, err
 	}
 	o.defaults()
 	b := &bench{FSOptions: o, drop: dropCaches, report: &FSReport{Machine: ThisMachine(), Options: o}}
+	if o.KeepCache {
+		b.drop = func() error { return nil }
+		b.note("the page cache was not dropped, as asked: what is read comes from it")
+	}
 	if o.Cluster != "" {
 		if err := b.watch(ctx); err != nil {
 			return nil, err

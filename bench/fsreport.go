@@ -47,7 +47,7 @@ func (r *FSReport) writeResults(w io.Writer) error {
 		first := r.Results[i]
 		fmt.Fprintf(t, "%s\t%s\t%s", first.Workload, first.Unit, threeDigits(first.Rate))
 		for _, other := range r.Results[i+1 : i+len(dirs)] {
-			fmt.Fprintf(t, "\t%s\t%.2f", threeDigits(other.Rate), first.Rate/other.Rate)
+			fmt.Fprintf(t, "\t%s\t%.3f", threeDigits(other.Rate), first.Rate/other.Rate)
 		}
 		if r.Cluster != nil {
 			perGB := "-"

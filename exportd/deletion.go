@@ -7,6 +7,9 @@ import (
 	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
+// fewDeletions is a batch that was hardly worth its syncs.
+const fewDeletions = 256
+
 // queueDeletion has all storages of a deleted file told, each by a record of its
 // own, which goes when that storage has confirmed. A storage that is away holds
 // up no other.
@@ -39,6 +42,9 @@ func (s *Server) deleteFrom(sto *storage) {
 			}
 			if n == 0 || err != nil {
 				break
+			}
+			if n < fewDeletions {
+				s.sleep(s.cfg.PollInterval / 10) // let them gather: each batch costs syncs
 			}
 		}
 	}

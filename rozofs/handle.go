@@ -133,7 +133,16 @@ func (h *Handle) Flush(ctx context.Context) error {
 }
 
 // Sync makes the content, size and times durable.
-func (h *Handle) Sync(ctx context.Context) error { return h.f.sync(ctx) }
+func (h *Handle) Sync(ctx context.Context) error {
+	f := h.f
+	if err := f.waitFor(ctx, func() bool { return !f.recalling }); err != nil {
+		return err
+	}
+	f.holders++ // so that a recall waits: the commit goes under the present lease, or none
+	f.mu.Unlock()
+	defer f.letGo()
+	return f.sync(ctx)
+}
 
 // Truncate sets the file's size.
 func (h *Handle) Truncate(ctx context.Context, size int64) error {

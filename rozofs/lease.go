@@ -68,9 +68,11 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 			return vocab.Errorf(vocab.Protocol, "file %d: distribution of %d storages, layout %v", f.ino, n, coder.Geometry.Layout)
 		}
 	}
-	overtaken := f.c.overtaken(f.ino, reply.Lease.Epoch)
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	overtaken := f.c.overtaken(f.ino, reply.Lease.Epoch)
 	f.known = true
 	f.attr, f.attrRound, f.uncommitted = reply.Attr, round, false
 	f.serverCtime = reply.Attr.Ctime
@@ -85,22 +87,22 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	return nil
 }
 
-// overtaken tells whether the lease was recalled before its grant was read.
+// overtaken tells whether the lease was recalled before its grant was read; mu is
+// held until the grant is entered, so that beginRecall sees one or the other. The
+// note stays until a later grant: exportd hands this one out again until it has
+// read the release.
 func (c *Client) overtaken(ino vocab.Ino, epoch vocab.Epoch) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.recalled[ino]
+	if e, ok := c.recalled[ino]; ok && e >= epoch {
+		return true
+	}
 	delete(c.recalled, ino)
-	return ok && e >= epoch
+	return false
 }
 
 // recall gives up a lease because another session needs the file.
 func (c *Client) recall(ctx context.Context, m wire.RecallRequest) error {
-	f := c.cached(m.Ino)
-	if f == nil || !f.beginRecall(m.Epoch) {
-		c.mu.Lock()
-		c.recalled[m.Ino] = m.Epoch
-		c.mu.Unlock()
+	f := c.beginRecall(m.Ino, m.Epoch)
+	if f == nil {
 		item := wire.ReleaseItem{Commit: wire.Commit{Ino: m.Ino, Epoch: m.Epoch}}
 		return c.release(ctx, item)
 	}
@@ -134,28 +136,45 @@ func (c *Client) recall(ctx context.Context, m wire.RecallRequest) error {
 	return nil
 }
 
-// beginRecall returns false if the lease named is not known here: the grant is
-// still on its way, or it was given up already.
-func (f *file) beginRecall(epoch vocab.Epoch) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for f.recalling { // one at a time: the other ends by its own context
-		changed := f.changed
-		f.mu.Unlock()
+// beginRecall blocks new use of the file and returns it. It returns nil if the
+// lease named is not known here: it was given up already, or its grant is still on
+// its way, which then finds it recalled.
+func (c *Client) beginRecall(ino vocab.Ino, epoch vocab.Epoch) *file {
+	for {
+		f, changed := c.tryRecall(ino, epoch)
+		if changed == nil {
+			return f
+		}
 		select {
 		case <-changed:
-		case <-f.c.ctx.Done():
-		}
-		f.mu.Lock()
-		if f.c.ctx.Err() != nil {
-			return false
+		case <-c.ctx.Done():
+			return nil
 		}
 	}
-	if f.lease.Kind == wire.LeaseNone || f.lease.Epoch < epoch {
-		return false
+}
+
+// tryRecall is one attempt of beginRecall. The channel, if any, tells when to try
+// again: one recall at a time, the other ends by its own context.
+func (c *Client) tryRecall(ino vocab.Ino, epoch vocab.Epoch) (*file, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := c.files[ino]
+	if f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.recalling {
+			return nil, f.changed
+		}
+	}
+	if f == nil || f.lease.Kind == wire.LeaseNone || f.lease.Epoch < epoch {
+		if len(c.recalled) >= maxStamps {
+			clear(c.recalled) // a grant that is still on its way is recalled once more
+		}
+		c.recalled[ino] = max(c.recalled[ino], epoch)
+		return nil, nil
 	}
 	f.recalling = true
-	return true
+	return f, nil
 }
 
 func (f *file) endRecall() {

@@ -42,9 +42,9 @@
 // All methods are safe for concurrent use. Requests run on the goroutines of
 // package wire, at most Config.Threads of them on a root at once; what they hold
 // in bulk is bounded by Config.MaxBulkBytes, a quarter of it for one connection.
-// Close joins everything. Lock order: root.gate, slotFile.mu, then the short ones
-// (fileCache.mu, fenceLog.mu, round.mu), none of which is held while taking
-// another.
+// Close joins everything. Lock order: root.gate, syncGroup.run, slotFile.mu,
+// fenceLog.appending, then the short ones (fileCache.mu, fenceLog.mu,
+// syncGroup.mu), none of which is held while taking another or during I/O.
 //
 // # Failures
 //

@@ -29,7 +29,7 @@ type Server struct {
 	bulk  *semaphore.Weighted // bytes of bulk in service
 	conns sync.Map            // *wire.Conn → *semaphore.Weighted, its share of bulk
 
-	mu      sync.Mutex // guards listeners and failures
+	mu      sync.Mutex // guards bound
 	bound   []net.Listener
 	serving sync.WaitGroup // the goroutines of Start
 	failed  chan error     // capacity 1: why serving ended

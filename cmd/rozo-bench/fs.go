@@ -40,6 +40,7 @@ func fs(ctx context.Context, args []string, out, progress io.Writer) error {
 	f.Var(&bytes, "size", "`bytes` in large files, such as 4G (default 1G)")
 	f.IntVar(&o.Files, "files", 0, "`number` of small files (default 5000)")
 	f.DurationVar(&o.Random, "random", 0, "how `long` random reads, and random writes, go on (default 5s)")
+	f.BoolVar(&o.KeepCache, "keep-cache", false, "leave the page cache as it is, and read from it")
 	f.StringVar(&up.Layout, "layout", "", "with --up: `L` is 0, 1, 2 or a triple K,N,S (default 0)")
 	if err := f.parse(args, out); err != nil {
 		return err

@@ -8,8 +8,8 @@
 // A frame is a 16-byte header, a body (a hand-encoded message) and a bulk part
 // (slots). Requests and replies of both directions share one connection; a
 // reply carries its request's number. Bodies are bounded by MaxBody, bulk by
-// MaxBulk: a header that announces more closes the connection before anything
-// is allocated.
+// MaxBulk, the first frame of a peer to 4 KiB: a header that announces more
+// closes the connection before anything is allocated.
 //
 // # Connections
 //

@@ -140,13 +140,7 @@ func (d *counter) requireOnce(t *testing.T) {
 	require.EqualValues(t, 1, d.n.Load(), "calls of Done")
 }
 
-// queuedFrames counts what waits in the queue, without the batch being written.
-func (c *Conn) queuedFrames() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.queue)
-}
-
+// queuedBytes counts what is queued or being written.
 func (c *Conn) queuedBytes() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
