@@ -88,15 +88,31 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 }
 
 // overtaken tells whether the lease was recalled before its grant was read; mu is
-// held until the grant is entered, so that beginRecall sees one or the other. The
-// note stays until a later grant: exportd hands this one out again until it has
-// read the release.
+// held until the grant is entered, so that tryRecall sees one or the other. More
+// than one reply may name the same lease, so the recall is remembered until a
+// newer lease comes.
 func (c *Client) overtaken(ino vocab.Ino, epoch vocab.Epoch) bool {
-	if e, ok := c.recalled[ino]; ok && e >= epoch {
+	if c.recalled[ino] >= epoch {
 		return true
 	}
 	delete(c.recalled, ino)
 	return false
+}
+
+// maxRecalled bounds the recalls that are remembered.
+const maxRecalled = 1 << 16
+
+// rememberRecall is called with mu held. Of too many, those of grants long past
+// are forgotten: each grant has an epoch of its own, so that is half of them.
+func (c *Client) rememberRecall(ino vocab.Ino, epoch vocab.Epoch) {
+	if len(c.recalled) >= maxRecalled {
+		for old, e := range c.recalled {
+			if e+maxRecalled/2 < epoch {
+				delete(c.recalled, old)
+			}
+		}
+	}
+	c.recalled[ino] = max(c.recalled[ino], epoch)
 }
 
 // recall gives up a lease because another session needs the file.

@@ -63,6 +63,47 @@ func (f *file) send(ctx context.Context, r *run, slots slotSet) error {
 	return w.placeAll(all)
 }
 
+// errCrowded ends a write whose last spares went to projections that were only
+// late and have arrived at home since: under a new version they are free again.
+var errCrowded = errors.New("no spare is left for a projection whose home is down")
+
+// crowded tells whether a projection is stuck for want of a spare that another
+// one holds needlessly.
+func (w *sender) crowded(projections []int) bool {
+	wasted := false
+	for p := len(w.slots); p < len(w.spares); p++ {
+		if i := w.spares[p]; i >= 0 && w.run.at[i].position >= 0 && w.run.at[i].position != p {
+			wasted = true
+		}
+	}
+	if !wasted {
+		return false
+	}
+	for _, i := range projections {
+		if w.run.at[i].position < 0 && w.pending[i] == 0 && !w.f.c.pool.usable(&w.dist, i) {
+			return true
+		}
+	}
+	return false
+}
+
+// spareToSpare tells whether a spare can be had for a late projection without
+// taking it from one whose home is down.
+func (w *sender) spareToSpare() bool {
+	free, need := 0, 0
+	for p := len(w.slots); p < len(w.spares); p++ {
+		if w.spares[p] == -1 && w.f.c.pool.usable(&w.dist, p) {
+			free++
+		}
+	}
+	for i := range w.slots {
+		if w.run.at[i].position < 0 && w.pending[i] == 0 {
+			need++
+		}
+	}
+	return free > need
+}
+
 // placeAll returns when every projection listed lies somewhere.
 func (w *sender) placeAll(projections []int) error {
 	ctx, cancel := context.WithTimeout(w.ctx, w.f.c.cfg.StorageTimeout)
@@ -79,6 +120,9 @@ func (w *sender) placeAll(projections []int) error {
 		case a := <-w.results:
 			if err := w.take(a); err != nil {
 				return err
+			}
+			if w.crowded(projections) {
+				return errCrowded
 			}
 		case <-timer.C:
 			for _, i := range projections {
@@ -179,7 +223,9 @@ func (w *sender) hedge(i int) {
 	if st, err := w.f.c.pool.at(&w.dist, i); err == nil {
 		st.node.setLate(true)
 	}
-	w.trySpare(i)
+	if w.spareToSpare() {
+		w.trySpare(i)
+	}
 }
 
 func (w *sender) hedgeDelay() time.Duration {

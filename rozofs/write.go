@@ -2,6 +2,7 @@ package rozofs
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/rozofs-go/rozo/rozofs/block"
@@ -208,14 +209,20 @@ func (f *file) sendFullRuns(ctx context.Context) error {
 
 // flush sends what is dirty and waits until all that was sent is complete.
 func (f *file) flush(ctx context.Context) error {
-	if err := f.sendDirty(ctx); err != nil {
-		return err
+	for {
+		if err := f.sendDirty(ctx); err != nil {
+			return err
+		}
+		if err := f.waitFor(ctx, func() bool { return f.inFlight == 0 }); err != nil {
+			return err
+		}
+		again := f.again
+		f.again = false
+		f.mu.Unlock()
+		if !again {
+			return f.takeFailure()
+		}
 	}
-	if err := f.waitFor(ctx, func() bool { return f.inFlight == 0 }); err != nil {
-		return err
-	}
-	f.mu.Unlock()
-	return f.takeFailure()
 }
 
 // sendDirty starts sending all dirty pages, run by run.
@@ -353,7 +360,11 @@ func (f *file) sent(r *run, err error) {
 	if err == nil {
 		f.runs = append(f.runs, r)
 	} else {
-		f.failure = err
+		if errors.Is(err, errCrowded) {
+			f.again = true
+		} else {
+			f.failure = err
+		}
 		for _, pg := range r.pages {
 			if pg.run == r && pg.buf != nil {
 				pg.dirty, pg.run = true, nil
