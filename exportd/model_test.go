@@ -256,8 +256,8 @@ func TestNamespaceIsWhatTheModelSays(t *testing.T) {
 			root := &node{ino: c.root(), dir: map[string]*node{}}
 			root.parent = root
 			r := &modelRun{t: t, c: c, rng: rand.New(rand.NewPCG(seed, 1)), root: root}
-			for range 6 {
-				for range 150 {
+			for range 4 {
+				for range 120 {
 					r.step()
 				}
 				x.between(w)

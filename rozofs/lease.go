@@ -183,10 +183,7 @@ func (c *Client) tryRecall(ino vocab.Ino, epoch vocab.Epoch) (*file, <-chan stru
 		}
 	}
 	if f == nil || f.lease.Kind == wire.LeaseNone || f.lease.Epoch < epoch {
-		if len(c.recalled) >= maxStamps {
-			clear(c.recalled) // a grant that is still on its way is recalled once more
-		}
-		c.recalled[ino] = max(c.recalled[ino], epoch)
+		c.rememberRecall(ino, epoch)
 		return nil, nil
 	}
 	f.recalling = true

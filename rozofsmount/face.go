@@ -29,7 +29,8 @@ type face struct {
 
 	base     context.Context // of all requests
 	cancel   context.CancelFunc
-	watchers sync.WaitGroup // of interrupts; waited for by close
+	requests requests
+	watcher  sync.WaitGroup // of callers; waited for by close
 
 	files table[*file]
 	dirs  table[*dir]
@@ -44,6 +45,8 @@ func newFace(fs FileSystem, log *slog.Logger, attrTimeout, entryTimeout time.Dur
 		attrTimeout: attrTimeout, entryTimeout: entryTimeout,
 	}
 	f.base, f.cancel = context.WithCancel(context.Background())
+	f.requests.under = map[uint64]*requestUnderWay{}
+	f.watcher.Go(func() { f.requests.watchCallers(f.base) })
 	return f
 }
 
@@ -54,7 +57,7 @@ func (f *face) close() {
 		f.closeFile(open)
 	}
 	f.cancel()
-	f.watchers.Wait()
+	f.watcher.Wait()
 }
 
 // String names the file system for the FUSE library.

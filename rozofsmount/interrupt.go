@@ -7,12 +7,28 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// dyingPoll is how often a caller that a signal has interrupted is looked at.
+// dyingPoll is how often requests under way are looked at.
 const dyingPoll = 50 * time.Millisecond
+
+// requests are those under way. One goroutine looks at them now and then: most
+// have ended before it looks, and so cost a map entry and nothing more.
+type requests struct {
+	mu    sync.Mutex // guards all below
+	next  uint64
+	under map[uint64]*requestUnderWay
+}
+
+// requestUnderWay is a request that a signal to its caller may end.
+type requestUnderWay struct {
+	interrupted <-chan struct{}
+	tid         uint32
+	cancel      context.CancelFunc
+}
 
 // begin returns the context of one request and what ends it.
 //
@@ -25,24 +41,51 @@ const dyingPoll = 50 * time.Millisecond
 // kernel tells of the first signal only, the caller is watched from then on.
 func (f *face) begin(interrupted <-chan struct{}, tid uint32) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(f.base)
-	f.watchers.Go(func() {
+	r := &f.requests
+	r.mu.Lock()
+	id := r.next
+	r.next++
+	r.under[id] = &requestUnderWay{interrupted, tid, cancel}
+	r.mu.Unlock()
+	return ctx, func() {
+		r.mu.Lock()
+		delete(r.under, id)
+		r.mu.Unlock()
+		cancel()
+	}
+}
+
+// watchCallers cancels requests of interrupted callers that are dying, until ctx
+// ends.
+func (r *requests) watchCallers(ctx context.Context) {
+	tick := time.NewTicker(dyingPoll)
+	defer tick.Stop()
+	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-interrupted:
+		case <-tick.C:
 		}
-		tick := time.NewTicker(dyingPoll)
-		defer tick.Stop()
-		for !dying(tid) {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
+		for _, u := range r.interruptedOnes() {
+			if dying(u.tid) {
+				u.cancel()
 			}
 		}
-		cancel()
-	})
-	return ctx, cancel
+	}
+}
+
+func (r *requests) interruptedOnes() []*requestUnderWay {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*requestUnderWay
+	for _, u := range r.under {
+		select {
+		case <-u.interrupted:
+			all = append(all, u)
+		default:
+		}
+	}
+	return all
 }
 
 // dying tells whether the thread is gone or has a signal pending that will end

@@ -36,6 +36,15 @@ exports = ( { eid = 1; root = "/srv/rozofs/exports/one"; vid = 1; %s } );
 	return file
 }
 
+// freeAddr finds a port that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
+
 // runToEnd is for command lines that do not start a server.
 func runToEnd(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
@@ -45,15 +54,22 @@ func runToEnd(t *testing.T, args ...string) (status int, stdout, stderr string) 
 }
 
 func TestServesUntilStopped(t *testing.T) {
-	file := writeConf(t, "127.0.0.1:0", "")
+	file := writeConf(t, freeAddr(t), "")
 	for range 2 { // the metadata are there at the second start
 		ctx, stop := context.WithCancel(t.Context())
 		r, w := io.Pipe()
 		ended := make(chan int, 1)
 		var log bytes.Buffer
-		go func() { ended <- run(ctx, []string{"-c", file, "-d"}, w, &log) }()
+		go func() {
+			status := run(ctx, []string{"-c", file, "-d"}, w, &log)
+			w.Close()
+			ended <- status
+		}()
 		line, err := bufio.NewReader(r).ReadString('\n')
-		require.NoError(t, err)
+		if err != nil {
+			<-ended
+			require.NoError(t, err, log.String())
+		}
 		require.True(t, strings.HasPrefix(line, "exportd: ready on "), line)
 		addr := strings.TrimSuffix(strings.Fields(line)[3], ",")
 		conn, err := wire.Dial(ctx, addr, wire.Hello{Role: wire.RoleAdmin}, nil)
@@ -69,7 +85,7 @@ func TestServesUntilStopped(t *testing.T) {
 }
 
 func TestBadConfigurationIsListed(t *testing.T) {
-	file := writeConf(t, "127.0.0.1:0", "colour = 3; bsize = 5;")
+	file := writeConf(t, freeAddr(t), "colour = 3; bsize = 5;")
 	status, out, errs := runToEnd(t, "-c", file)
 	require.Equal(t, exitUsage, status)
 	require.Empty(t, out)
@@ -100,7 +116,7 @@ func TestPortTakenSaysWhichAndWhatToDo(t *testing.T) {
 }
 
 func TestForeignMetadataDirectoryIsRefused(t *testing.T) {
-	file := writeConf(t, "127.0.0.1:0", "")
+	file := writeConf(t, freeAddr(t), "")
 	meta := filepath.Join(filepath.Dir(file), "meta")
 	require.NoError(t, os.MkdirAll(meta, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(meta, "photo.jpg"), nil, 0o600))

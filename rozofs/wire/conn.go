@@ -78,6 +78,7 @@ type call struct {
 // Conn is a connection after the handshake.
 type Conn struct {
 	nc      net.Conn
+	raw     *rawWriter // nil: all is written by the writer
 	peer    Hello
 	handler Handler
 	ctx     context.Context // ends when the connection does
@@ -85,14 +86,16 @@ type Conn struct {
 	serving chan struct{} // semaphore of MaxServing
 	joined  sync.WaitGroup
 
-	mu     sync.Mutex // guards all below; never held while blocking
-	calls  map[uint32]*call
-	nextID uint32
-	queue  []outFrame
-	queued int           // bytes in queue
-	wake   chan struct{} // capacity 1: queue is not empty
-	room   chan struct{} // closed and replaced when queued falls
-	closed bool
+	mu      sync.Mutex // guards all below; never held while blocking
+	calls   map[uint32]*call
+	nextID  uint32
+	queue   []outFrame
+	queued  int           // bytes in queue
+	wake    chan struct{} // capacity 1: queue is not empty
+	room    chan struct{} // closed and replaced when queued falls and short is set
+	short   bool          // somebody waits for room
+	writing bool          // somebody writes: the writer, or a caller
+	closed  bool
 }
 
 func newConn(nc net.Conn, peer Hello, h Handler) *Conn {
@@ -103,6 +106,7 @@ func newConn(nc net.Conn, peer Hello, h Handler) *Conn {
 		calls:   map[uint32]*call{},
 		wake:    make(chan struct{}, 1),
 		room:    make(chan struct{}),
+		raw:     newRawWriter(nc),
 	}
 	return c
 }
@@ -255,15 +259,21 @@ func (c *Conn) send(ctx context.Context, h header, m Message, bulk Bulk) error {
 			return c.Err()
 		}
 		if c.queued == 0 || c.queued+f.size <= maxQueuedBytes {
-			c.queue = append(c.queue, f)
 			c.queued += f.size
-			c.mu.Unlock()
-			select {
-			case c.wake <- struct{}{}:
-			default:
+			if c.raw != nil && !c.writing && len(c.queue) == 0 {
+				c.writing = true
+				c.mu.Unlock()
+				c.writeNow(f)
+				return nil
 			}
+			c.queue = append(c.queue, f)
+			if !c.writing {
+				c.wakeWriter()
+			}
+			c.mu.Unlock()
 			return nil
 		}
+		c.short = true
 		room := c.room
 		c.mu.Unlock()
 		select {
@@ -274,6 +284,64 @@ func (c *Conn) send(ctx context.Context, h header, m Message, bulk Bulk) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+func (c *Conn) wakeWriter() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// writeNow writes a frame from the caller's goroutine as far as the socket takes
+// it without waiting; the writer goroutine does the rest. Most frames are small
+// and sockets mostly empty, so this saves waking a thread for each. The caller
+// has set writing.
+func (c *Conn) writeNow(f outFrame) {
+	n, err := c.raw.writev(f.head, f.bulk.Parts)
+	if err != nil {
+		n = 0 // the writer meets the error too, and ends the connection
+	}
+	done := n == f.size
+	if done {
+		f.bulk.done()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing = false
+	switch {
+	case done:
+		c.queued -= f.size
+		c.tellRoom()
+	case c.closed:
+		f.bulk.done()
+	default:
+		c.queue = append([]outFrame{f.after(n)}, c.queue...)
+	}
+	if len(c.queue) > 0 {
+		c.wakeWriter()
+	}
+}
+
+// after is the frame without its first n bytes.
+func (f outFrame) after(n int) outFrame {
+	f.size -= n
+	if n < len(f.head) {
+		f.head = f.head[n:]
+		return f
+	}
+	n -= len(f.head)
+	f.head = nil
+	parts := f.bulk.Parts
+	for len(parts) > 0 && n >= len(parts[0]) {
+		n -= len(parts[0])
+		parts = parts[1:]
+	}
+	f.bulk.Parts = append([][]byte(nil), parts...)
+	if n > 0 {
+		f.bulk.Parts[0] = parts[0][n:]
+	}
+	return f
 }
 
 // writeLoop writes all that is queued with one writev at a time.
@@ -312,23 +380,37 @@ func (c *Conn) writeLoop() error {
 	}
 }
 
-// dequeue takes up to maxWritevFrames frames. Their bytes stay counted until
-// makeRoom, so that a peer that does not read bounds what is held for it.
+// dequeue takes up to maxWritevFrames frames, and with them the right to write
+// until makeRoom. Their bytes stay counted until then, so that a peer that does
+// not read bounds what is held for it.
 func (c *Conn) dequeue() []outFrame {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.writing || len(c.queue) == 0 {
+		return nil // who writes now wakes the writer
+	}
+	c.writing = true
 	n := min(len(c.queue), maxWritevFrames)
 	batch := c.queue[:n:n]
 	c.queue = c.queue[n:]
 	return batch
 }
 
+// tellRoom wakes those who wait for room; mu is held.
+func (c *Conn) tellRoom() {
+	if c.short {
+		c.short = false
+		close(c.room)
+		c.room = make(chan struct{})
+	}
+}
+
 func (c *Conn) makeRoom(size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.writing = false
 	c.queued -= size
-	close(c.room)
-	c.room = make(chan struct{})
+	c.tellRoom()
 }
 
 func (c *Conn) readLoop(r *bufio.Reader) error {
