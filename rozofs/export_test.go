@@ -1,5 +1,7 @@
 package rozofs
 
+import "github.com/rozofs-go/rozo/rozofs/vocab"
+
 // HoldSaves keeps the client from making the file durable on its own, as long as
 // on is true. Calls that need the file's lease wait meanwhile.
 func (h *Handle) HoldSaves(on bool) {
@@ -11,3 +13,22 @@ func (h *Handle) HoldSaves(on bool) {
 
 // Handle gives tests the handle below a file.
 func (f *File) Handle() *Handle { return f.h }
+
+// SIDs lists the storages of the file, by position.
+func (h *Handle) SIDs() []vocab.SID {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	return h.f.place.Distribution.SIDs
+}
+
+// SetLate marks the storage at a position of the file as late.
+func (h *Handle) SetLate(position int) {
+	h.f.mu.Lock()
+	dist := h.f.place.Distribution
+	h.f.mu.Unlock()
+	st, err := h.f.c.pool.at(&dist, position)
+	if err != nil {
+		panic(err)
+	}
+	st.node.setLate(true)
+}

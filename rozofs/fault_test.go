@@ -1,6 +1,7 @@
 package rozofs_test
 
 import (
+	"context"
 	"os"
 	"testing"
 
@@ -82,6 +83,39 @@ func TestSyncWritesAgainWhatAStorageHasForgotten(t *testing.T) {
 					reader.close()
 				})
 			}
+		})
+	}
+}
+
+// Storages that are only late must not keep the spares from those that are down.
+func TestSparesGoToStoragesThatAreDownFirst(t *testing.T) {
+	for _, form := range []form{{"1", false}, {"2", false}} {
+		t.Run(form.String(), func(t *testing.T) {
+			c := startCluster(t, form)
+			m := c.mount(t)
+			f, err := m.Create(t.Context(), "f")
+			require.NoError(t, err)
+			data := random(4, 300_000)
+			_, err = f.Write(data)
+			require.NoError(t, err)
+			require.NoError(t, f.Sync()) // so that all are connected
+			h, spares := f.Handle(), int(c.layout.Safe-c.layout.Forward)
+			for i := range spares {
+				c.killStorage(int(h.SIDs()[spares+i]) - 1)
+			}
+			for round := range 3 {
+				for i := range spares {
+					h.SetLate(i)
+				}
+				data = random(uint64(round), 300_000)
+				_, err = f.WriteAt(data, 0)
+				require.NoError(t, err)
+				ctx, cancel := context.WithTimeout(t.Context(), patience/3)
+				require.NoError(t, h.Sync(ctx))
+				cancel()
+			}
+			require.NoError(t, f.Close())
+			c.mount(t).holds("f", data)
 		})
 	}
 }

@@ -86,7 +86,7 @@ func (c *Client) readOrder(d *vocab.Distribution, forward int, first uint64, sys
 	s := len(d.SIDs)
 	rank := make([]int, s)
 	for p := range s {
-		if !c.pool.usable(d, p) {
+		if c.pool.state(d, p) != nodeUp {
 			rank[p] += 4 * s
 		}
 		switch {

@@ -96,10 +96,13 @@ func (p *pool) at(d *vocab.Distribution, position int) (*storage, error) {
 	return s, nil
 }
 
-// usable tells whether the storage at a position is connected and not late.
-func (p *pool) usable(d *vocab.Distribution, position int) bool {
+// state tells how the storage at a position is doing.
+func (p *pool) state(d *vocab.Distribution, position int) nodeState {
 	s, err := p.at(d, position)
-	return err == nil && s.node.usable()
+	if err != nil {
+		return nodeDown
+	}
+	return s.node.state()
 }
 
 // missing names the storages of a distribution that are not usable.
@@ -211,7 +214,7 @@ func (n *node) watchConn(ctx context.Context, conn *wire.Conn) {
 			return
 		case <-tick.C:
 		}
-		if n.usable() {
+		if n.state() == nodeUp {
 			continue
 		}
 		if _, err := conn.Call(ctx, wire.OpStorageStatus, &wire.StorageStatusRequest{}, wire.Bulk{}, &wire.StorageStatusReply{}); err == nil {
@@ -231,10 +234,26 @@ func (n *node) dial(ctx context.Context) (*wire.Conn, error) {
 	return conn, nil
 }
 
-func (n *node) usable() bool {
+// nodeState is how a storaged is doing. They are ordered by who needs a spare
+// most.
+type nodeState int
+
+const (
+	nodeDown nodeState = iota // not connected
+	nodeUp                    // connected, or not yet dialled
+	nodeLate                  // connected, but a request is overdue
+)
+
+func (n *node) state() nodeState {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return (n.conn != nil || !n.started) && !n.late
+	switch {
+	case n.conn == nil && n.started:
+		return nodeDown
+	case n.late:
+		return nodeLate
+	}
+	return nodeUp
 }
 
 // trouble says why the node is not usable, or "".
@@ -288,7 +307,7 @@ func (n *node) hedge(kind int) time.Duration {
 // patience is how long to wait for a request that no other storage can take
 // over: short for one that is not well.
 func (n *node) patience() time.Duration {
-	if n.usable() {
+	if n.state() == nodeUp {
 		return syncPatience
 	}
 	return lateWriteMax

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -33,6 +34,8 @@ type sender struct {
 	pending []int // by projection: attempts under way
 	hedged  []bool
 	errs    []error // by position: the last error
+
+	goingHome []bool // by projection: an attempt at home is under way
 }
 
 // send returns when the run is complete. The slots are released once no attempt
@@ -50,7 +53,7 @@ func (f *file) send(ctx context.Context, r *run, slots slotSet) error {
 	w := &sender{
 		f: f, run: r, slots: slots, dist: dist, ctx: ctx,
 		results: make(chan attempt, 2*s), done: make(chan struct{}),
-		spares: make([]int, s), pending: make([]int, n), hedged: make([]bool, n), errs: make([]error, s),
+		spares: make([]int, s), pending: make([]int, n), hedged: make([]bool, n), goingHome: make([]bool, n), errs: make([]error, s),
 	}
 	for i := range w.spares {
 		w.spares[i] = -1
@@ -67,62 +70,67 @@ func (f *file) send(ctx context.Context, r *run, slots slotSet) error {
 // late and have arrived at home since: under a new version they are free again.
 var errCrowded = errors.New("no spare is left for a projection whose home is down")
 
-// crowded tells whether a projection is stuck for want of a spare that another
-// one holds needlessly.
-func (w *sender) crowded(projections []int) bool {
-	wasted := false
+// relieve acts when a projection is stuck, its home down and no spare left, and
+// others hold spares although their homes are only late: those are sent home too,
+// and once one has arrived there its spare is held needlessly.
+func (w *sender) relieve(projections []int) error {
+	stuck := func(i int) bool { return w.run.at[i].position < 0 && w.pending[i] == 0 }
+	if !slices.ContainsFunc(projections, stuck) {
+		return nil
+	}
 	for p := len(w.slots); p < len(w.spares); p++ {
-		if i := w.spares[p]; i >= 0 && w.run.at[i].position >= 0 && w.run.at[i].position != p {
-			wasted = true
+		i := w.spares[p]
+		switch {
+		case i < 0:
+		case w.run.at[i].position == i:
+			return errCrowded
+		case !w.goingHome[i] && w.errs[i] == nil && w.state(i) != nodeDown:
+			w.try(i, i)
 		}
 	}
-	if !wasted {
-		return false
-	}
-	for _, i := range projections {
-		if w.run.at[i].position < 0 && w.pending[i] == 0 && !w.f.c.pool.usable(&w.dist, i) {
-			return true
-		}
-	}
-	return false
+	return nil
 }
 
-// spareToSpare tells whether a spare can be had for a late projection without
-// taking it from one whose home is down.
-func (w *sender) spareToSpare() bool {
+// spareToSpare tells whether a projection whose home is late can have a spare
+// without taking it from another that has nowhere to go.
+func (w *sender) spareToSpare(late int) bool {
 	free, need := 0, 0
 	for p := len(w.slots); p < len(w.spares); p++ {
-		if w.spares[p] == -1 && w.f.c.pool.usable(&w.dist, p) {
+		if w.spares[p] == -1 && w.state(p) == nodeUp {
 			free++
 		}
 	}
 	for i := range w.slots {
-		if w.run.at[i].position < 0 && w.pending[i] == 0 {
+		if i != late && w.run.at[i].position < 0 && w.pending[i] == 0 {
 			need++
 		}
 	}
 	return free > need
 }
 
-// placeAll returns when every projection listed lies somewhere.
+func (w *sender) state(position int) nodeState { return w.f.c.pool.state(&w.dist, position) }
+
+// placeAll returns when every projection listed lies somewhere. Those whose home
+// is down are the first to take a spare.
 func (w *sender) placeAll(projections []int) error {
 	ctx, cancel := context.WithTimeout(w.ctx, w.f.c.cfg.StorageTimeout)
 	defer cancel()
 	w.ctx = ctx
 	changed := w.f.c.pool.watch()
+	slices.SortStableFunc(projections, func(a, b int) int { return int(w.state(a)) - int(w.state(b)) })
 	for _, i := range projections {
 		w.advance(i)
 	}
 	timer := time.NewTimer(w.hedgeDelay())
 	defer timer.Stop()
 	for !w.placed(projections) {
+		if err := w.relieve(projections); err != nil {
+			return err
+		}
 		select {
 		case a := <-w.results:
 			if err := w.take(a); err != nil {
 				return err
-			}
-			if w.crowded(projections) {
-				return errCrowded
 			}
 		case <-timer.C:
 			for _, i := range projections {
@@ -155,9 +163,13 @@ func (w *sender) placed(projections []int) bool {
 // that are full, or refuse this session, are no reason to try others for ever.
 func (w *sender) take(a attempt) error {
 	w.pending[a.projection]--
+	home := a.position == a.projection
+	if home {
+		w.goingHome[a.projection] = false
+	}
 	if a.err == nil {
 		w.errs[a.position] = nil
-		if w.run.at[a.projection].position < 0 {
+		if w.run.at[a.projection].position < 0 || home {
 			w.run.at[a.projection] = place{a.position, a.boot}
 		}
 		return nil
@@ -175,18 +187,18 @@ func (w *sender) take(a attempt) error {
 	return nil // if nothing is under way: until a storage comes back
 }
 
-// advance starts an attempt for a projection: at home if that is usable and has
-// not failed, else at a spare, else at home after all.
+// advance starts an attempt for a projection: at home if that is well and has not
+// failed, else at a spare, else at home after all.
 func (w *sender) advance(i int) {
 	if w.run.at[i].position >= 0 {
 		return
 	}
-	usable := w.f.c.pool.usable(&w.dist, i)
+	state := w.state(i)
 	switch {
-	case usable && w.errs[i] == nil:
+	case state == nodeUp && w.errs[i] == nil:
 		w.try(i, i)
-	case w.trySpare(i):
-	case usable || w.errs[i] == nil:
+	case (state != nodeLate || w.spareToSpare(i)) && w.trySpare(i):
+	case state != nodeDown || w.errs[i] == nil:
 		w.try(i, i)
 	}
 }
@@ -195,19 +207,9 @@ func (w *sender) advance(i int) {
 // storage holds one projection of a version.
 func (w *sender) trySpare(i int) bool {
 	for p := len(w.slots); p < len(w.spares); p++ {
-		if w.spares[p] == -1 && w.f.c.pool.usable(&w.dist, p) && !w.holds(p) {
+		if w.spares[p] == -1 && w.state(p) == nodeUp {
 			w.spares[p] = i
 			w.try(i, p)
-			return true
-		}
-	}
-	return false
-}
-
-// holds tells whether a projection of the run lies at the position already.
-func (w *sender) holds(position int) bool {
-	for _, at := range w.run.at {
-		if at.position == position {
 			return true
 		}
 	}
@@ -223,7 +225,7 @@ func (w *sender) hedge(i int) {
 	if st, err := w.f.c.pool.at(&w.dist, i); err == nil {
 		st.node.setLate(true)
 	}
-	if w.spareToSpare() {
+	if w.spareToSpare(i) {
 		w.trySpare(i)
 	}
 }
@@ -252,6 +254,9 @@ func (w *sender) try(i, position int) {
 		PayloadBytes: uint32(w.f.coder.RoomAt(position)),
 	}
 	w.pending[i]++
+	if i == position {
+		w.goingHome[i] = true
+	}
 	report := func(a attempt) {
 		select {
 		case w.results <- a:
@@ -270,6 +275,7 @@ func (w *sender) try(i, position int) {
 	if !started {
 		slots.Release()
 		w.pending[i]--
+		w.goingHome[i] = w.goingHome[i] && i != position
 		w.errs[position] = errClosed
 	}
 }
