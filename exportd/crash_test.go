@@ -120,7 +120,7 @@ func TestOutcomesAreBounded(t *testing.T) {
 	}
 	w.srv.mu.Unlock()
 	_, err = c.setattr(wire.SetAttrRequest{Ino: f.Ino})
-	require.ErrorIs(t, err, vocab.Busy)
+	require.ErrorIs(t, err, vocab.Overloaded)
 	h := c.change()
 	h.Done = 2_000_000
 	h.RequestID = 2_000_001

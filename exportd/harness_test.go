@@ -217,7 +217,6 @@ type client struct {
 	conn   *wire.Conn
 	opened wire.OpenSessionReply
 	next   atomic.Uint64
-	done   atomic.Uint64
 
 	mu       sync.Mutex // guards onRecall
 	onRecall func(wire.RecallRequest)

@@ -13,6 +13,7 @@ import (
 const (
 	MaxFilesPerSession   = 1 << 17 // leases and opens
 	MaxWaitingPerSession = 192     // requests that wait for leases; below wire.MaxServing, so that releases get through
+	maxRecallsPerSession = 128     // recalls under way; below wire.MaxServing, so that the client still reads replies
 )
 
 // entry is a file that some session has open or holds a lease on. All fields
@@ -177,7 +178,7 @@ func (s *Server) enqueue(w *waiter, c *conflict) error {
 	}
 	if len(w.tickets) == 0 {
 		if w.sess.waiting >= MaxWaitingPerSession {
-			return vocab.Errorf(vocab.Busy, "%d requests of the session wait for leases; try again", w.sess.waiting)
+			return vocab.Errorf(vocab.Overloaded, "%d requests of the session wait for leases", w.sess.waiting)
 		}
 		w.sess.waiting++
 	}
@@ -260,7 +261,9 @@ func (s *Server) recall(e *entry, h *holder, keep wire.LeaseKind) {
 }
 
 func (s *Server) sendRecall(sess *session, conn *wire.Conn, e *entry, h *holder, m wire.RecallRequest) {
+	sess.recalls <- struct{}{} // every call ends: at the latest with its connection
 	_, err := conn.Call(s.ctx, wire.OpRecall, &m, wire.Bulk{}, nil)
+	<-sess.recalls
 	switch {
 	case err == nil:
 		s.comeDown(sess, e, m)

@@ -3,6 +3,7 @@ package exportd
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -60,9 +61,9 @@ func (s *Server) loadExports() error {
 	return nil
 }
 
-// makeRoot begins a new export.
+// makeRoot begins a new export. Its root directory belongs to who runs exportd.
 func (t *tx) makeRoot() {
-	n := t.newInode(vocab.ModeDir|0o755, 0, 0)
+	n := t.newInode(vocab.ModeDir|0o755, uint32(os.Getuid()), uint32(os.Getgid()))
 	n.parent = n.attr.Ino
 	t.files-- // the root does not count
 	rec := exportRecord{root: n.attr.Ino, vid: t.exp.VID}

@@ -112,15 +112,29 @@ func (s *Server) release(ctx context.Context, r *wire.Request) (wire.Message, er
 	})
 }
 
+// overtaken reports a size that comes with a lease which is gone: a client
+// commits before it gives up, so this is a fault of one or the other.
+func (t *tx) overtaken(m *wire.ReleaseItem) {
+	if m.Changed {
+		t.s.log.Error("a release carries the size of a file whose write lease is gone; it is not recorded",
+			"session", uint64(t.sess.id), "name", t.sess.name, "ino", uint64(m.Ino), "epoch", uint64(m.Epoch))
+	}
+}
+
 // releaseItem gives up one lease, one open, or both. What names a lease that is
 // gone already is passed over, but for the close.
 func (t *tx) releaseItem(m *wire.ReleaseItem) error {
 	e := t.sess.files[m.Ino]
 	if e == nil {
+		t.overtaken(m)
 		return nil
 	}
 	h := e.of(t.sess)
-	if h.lease.Kind != wire.LeaseNone && h.lease.Epoch == m.Epoch {
+	current := h.lease.Kind != wire.LeaseNone && h.lease.Epoch == m.Epoch
+	if m.Changed && !(current && h.lease.Kind == wire.LeaseWrite) {
+		t.overtaken(m)
+	}
+	if current {
 		if m.Changed && h.lease.Kind == wire.LeaseWrite {
 			if _, err := t.record(&m.Commit); err != nil {
 				return err

@@ -98,8 +98,8 @@ func (t *tx) checkRequest(a access) error {
 		return vocab.Errorf(vocab.Protocol, "a request that changes something needs a number")
 	case id != 0 && id <= t.sess.done:
 		return vocab.Errorf(vocab.Protocol, "request %d was acknowledged as done", id)
-	case len(t.sess.outcomes) >= MaxOutcomes && t.head.Done <= t.sess.done:
-		return vocab.Errorf(vocab.Busy, "%d replies are not acknowledged by the client", len(t.sess.outcomes))
+	case a == changes && len(t.sess.outcomes) >= MaxOutcomes && t.head.Done <= t.sess.done:
+		return vocab.Errorf(vocab.Overloaded, "%d replies are not acknowledged by the client", len(t.sess.outcomes))
 	}
 	return nil
 }

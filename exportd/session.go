@@ -23,13 +23,15 @@ type session struct {
 	outcomes map[uint64]outcome
 	done     uint64 // requests up to this one are acknowledged by the client
 	files    map[vocab.Ino]*entry
-	waiting  int // requests that wait for leases
+	waiting  int           // requests that wait for leases
+	recalls  chan struct{} // semaphore of maxRecallsPerSession
 }
 
 func (s *Server) newSession(id vocab.SessionID, r sessionRecord, x *export) *session {
 	sess := &session{
 		id: id, sessionRecord: r, exp: x, ended: make(chan struct{}),
 		outcomes: map[uint64]outcome{}, files: map[vocab.Ino]*entry{},
+		recalls: make(chan struct{}, maxRecallsPerSession),
 	}
 	sess.heard.Store(s.cfg.Clock().UnixNano())
 	return sess

@@ -17,6 +17,7 @@ const (
 	reconnectMax     = time.Second
 	renewalsPerTerm  = 4 // renewals sent in one term, so that one may be lost
 	storagesInterval = 4 // renewals between two looks at the storages' table
+	overloadedPause  = 10 * time.Millisecond
 )
 
 // session is the connection to exportd and what is agreed on it. One goroutine,
@@ -367,6 +368,9 @@ func (s *session) try(ctx context.Context, op wire.Op, req request, id uint64, w
 			continue // lost: again on the next connection
 		case errors.Is(err, vocab.NoSession):
 			s.expired(conn) // again in the next session
+			continue
+		case errors.Is(err, vocab.Overloaded) && ctx.Err() == nil:
+			wait(ctx, overloadedPause)
 			continue
 		case errors.Is(err, context.DeadlineExceeded):
 			return vocab.Errorf(vocab.Unavailable, "exportd did not answer %v within %v", op, s.c.cfg.ExportTimeout)

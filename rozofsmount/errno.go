@@ -41,6 +41,7 @@ var errnoByKind = map[vocab.Kind]syscall.Errno{
 	vocab.Canceled:         syscall.EINTR,
 	vocab.NoData:           syscall.ENODATA,
 	vocab.TooManyOpen:      syscall.ENFILE,
+	vocab.Overloaded:       syscall.EBUSY,
 }
 
 // errno finds the kind in err's chain. An error without a kind is EIO, but for

@@ -35,7 +35,7 @@ func (r *root) raiseFence(session vocab.SessionID, epoch vocab.Epoch) error {
 		return r.failure("record a fence", err)
 	}
 	r.gate.Lock() // those admitted under the old fence are through
-	r.gate.Unlock()
+	defer r.gate.Unlock()
 	return nil
 }
 

@@ -38,6 +38,7 @@ const (
 	Canceled                     // the caller gave up
 	NoData                       // no such extended attribute
 	TooManyOpen                  // a limit on leases, locks or sessions is reached
+	Overloaded                   // a limit on requests under way is reached: the same request later
 	kindEnd
 )
 
@@ -50,6 +51,7 @@ var kindText = [...]string{
 	NoSession: "no such session", Fenced: "fenced: superseded epoch", WrongIncarnation: "wrong incarnation of the storage root",
 	OldGeneration: "distribution has changed", Unavailable: "unavailable", Corrupt: "corrupt data", DiskFailed: "disk failed",
 	Busy: "busy", Protocol: "protocol error", Canceled: "canceled", NoData: "no such attribute", TooManyOpen: "too many open",
+	Overloaded: "overloaded",
 }
 
 func (k Kind) Error() string {

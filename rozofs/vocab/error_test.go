@@ -27,7 +27,7 @@ func TestTheNumbersOfTheKindsStay(t *testing.T) {
 		Internal: 0, Invalid: 1, NotFound: 2, Exists: 3, NotDir: 4, IsDir: 5, NotEmpty: 6, NotPermitted: 7, AccessDenied: 8,
 		NameTooLong: 9, TooManyLinks: 10, TooLarge: 11, NoSpace: 12, OverQuota: 13, ReadOnly: 14, CrossExport: 15, Stale: 16,
 		NotSupported: 17, NoSession: 18, Fenced: 19, WrongIncarnation: 20, OldGeneration: 21, Unavailable: 22, Corrupt: 23,
-		DiskFailed: 24, Busy: 25, Protocol: 26, Canceled: 27, NoData: 28, TooManyOpen: 29,
+		DiskFailed: 24, Busy: 25, Protocol: 26, Canceled: 27, NoData: 28, TooManyOpen: 29, Overloaded: 30,
 	} {
 		require.EqualValues(t, number, k, k.Error())
 	}
