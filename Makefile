@@ -4,7 +4,7 @@ PREFIX  ?= /usr/local
 MODTOOL := $(GO) tool -modfile=tools/tools.mod
 FUZZTIME ?= 10s
 
-.PHONY: build run test race check fuzz bench install clean
+.PHONY: build run test scenarios race check fuzz bench install clean
 
 build: ## static programs in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/ ./cmd/...
@@ -14,6 +14,9 @@ run: build ## a cluster on this machine; flags in ARGS
 
 test: build ## everything, with real FUSE mounts
 	$(GO) test -shuffle=on -timeout 60m -p 2 ./...
+
+scenarios: ## the end-to-end tests at full size; an hour or two
+	ROZO_SCENARIO_SCALE=full $(GO) test -count=1 -v -timeout 6h ./tools/scenario/
 
 race: build
 	$(GO) test -race -shuffle=on -timeout 60m -p 2 ./...
