@@ -78,7 +78,7 @@ type Export struct {
 	BlockBytes   uint32 // of new files; default 8 KiB
 	ElementBytes uint8  // of new files; default 8
 	Systematic   bool   // form of new files
-	SoftQuota    uint64 // bytes; reported only; 0: none
+	SoftQuota    uint64 // bytes; nothing is done about it yet; 0: none
 	HardQuota    uint64 // bytes; no new files and no growth by truncation above it; 0: none
 }
 

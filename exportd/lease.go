@@ -255,9 +255,8 @@ func (s *Server) recall(e *entry, h *holder, keep wire.LeaseKind) {
 		return // under way, or done when the session is back or has ended
 	}
 	h.recalling = true
-	s.background.Go(func() {
-		s.sendRecall(h.sess, h.sess.conn, e, h, wire.RecallRequest{Ino: e.ino, Epoch: h.lease.Epoch, Keep: keep})
-	})
+	conn, m := h.sess.conn, wire.RecallRequest{Ino: e.ino, Epoch: h.lease.Epoch, Keep: keep}
+	s.background.Go(func() { s.sendRecall(h.sess, conn, e, h, m) })
 }
 
 func (s *Server) sendRecall(sess *session, conn *wire.Conn, e *entry, h *holder, m wire.RecallRequest) {

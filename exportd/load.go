@@ -12,6 +12,10 @@ import (
 // firstIno is the first inode number: 1 is what FUSE calls its root.
 const firstIno = 2
 
+// epochsUnrecorded is skipped at each start: a grant of a read lease takes an epoch
+// without writing the counter, and an epoch is handed out once.
+const epochsUnrecorded = 1 << 20
+
 // load reads what the server keeps in memory and makes new exports' roots.
 func (s *Server) load() error {
 	for i := range s.cfg.Volumes {
@@ -23,6 +27,7 @@ func (s *Server) load() error {
 	} else if !there {
 		s.count.ino = firstIno - 1
 	}
+	s.count.epoch += epochsUnrecorded
 	if err := s.loadExports(); err != nil {
 		return err
 	}

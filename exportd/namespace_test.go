@@ -71,8 +71,14 @@ func TestNamesAreChecked(t *testing.T) {
 		name string
 		want error
 	}{
-		{"", vocab.NotFound}, {".", vocab.Exists}, {"..", vocab.Exists}, {"a/b", vocab.Invalid}, {"a\x00b", vocab.Invalid},
-		{long + "n", vocab.NameTooLong}, {long, nil}, {"ünï\xff", nil},
+		{"", vocab.NotFound},
+		{".", vocab.Exists},
+		{"..", vocab.Exists},
+		{"a/b", vocab.Invalid},
+		{"a\x00b", vocab.Invalid},
+		{long + "n", vocab.NameTooLong},
+		{long, nil},
+		{"ünï\xff", nil},
 	} {
 		_, err := c.mkdir(c.root(), x.name)
 		require.ErrorIs(t, err, x.want, "%q", x.name)

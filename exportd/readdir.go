@@ -10,7 +10,7 @@ import (
 // maxListBytes keeps a reply well below wire.MaxBody.
 const (
 	maxListBytes  = wire.MaxBody - 64<<10
-	entryBytesMin = 88 // of an entry on the wire, without its name
+	entryBytesMin = 76 // of an entry on the wire, without its name
 )
 
 // readdir lists a range of a directory in order of cookies. A cookie belongs to

@@ -21,6 +21,7 @@ type ConfigError struct {
 	Reason string // what was found and what is expected
 }
 
+// Error says what is wrong.
 func (e *ConfigError) Error() string { return "mojette: " + e.Field + ": " + e.Reason }
 
 func refuse(field, format string, args ...any) *ConfigError {
@@ -34,6 +35,7 @@ type SizeError struct {
 	Want int
 }
 
+// Error says what is wrong.
 func (e *SizeError) Error() string {
 	return fmt.Sprintf("mojette: %s: size %d, want %d", e.What, e.Got, e.Want)
 }
@@ -44,10 +46,12 @@ type InsufficientError struct {
 	Needed int
 }
 
+// Error says what is wrong.
 func (e *InsufficientError) Error() string {
 	return fmt.Sprintf("mojette: too few projections: found %d, need %d", e.Found, e.Needed)
 }
 
+// Unwrap makes errors.Is(err, ErrInsufficient) true.
 func (e *InsufficientError) Unwrap() error { return ErrInsufficient }
 
 // KatzError is a set of directions that does not determine the grid: SumP < Cols and SumQ < Rows. It wraps ErrInsufficient.
@@ -56,11 +60,13 @@ type KatzError struct {
 	SumP, SumQ int // sums of |p| and |q| over the directions that were given
 }
 
+// Error says what is wrong.
 func (e *KatzError) Error() string {
 	return fmt.Sprintf("mojette: too few projections: sum of |p| is %d and of q %d, a grid of %d rows by %d columns needs %d or %d",
 		e.SumP, e.SumQ, e.Rows, e.Cols, e.Cols, e.Rows)
 }
 
+// Unwrap makes errors.Is(err, ErrInsufficient) true.
 func (e *KatzError) Unwrap() error { return ErrInsufficient }
 
 // InconsistentError names the projections that disagree. It wraps ErrInconsistent.
@@ -73,6 +79,7 @@ type InconsistentError struct {
 	Located bool
 }
 
+// Error says what is wrong.
 func (e *InconsistentError) Error() string {
 	if e.Located {
 		return fmt.Sprintf("mojette: projections disagree: %v is at fault", e.Projections)
@@ -80,4 +87,5 @@ func (e *InconsistentError) Error() string {
 	return fmt.Sprintf("mojette: projections disagree: %v differ from the block that the others give", e.Projections)
 }
 
+// Unwrap makes errors.Is(err, ErrInconsistent) true.
 func (e *InconsistentError) Unwrap() error { return ErrInconsistent }

@@ -56,6 +56,7 @@ func Mount(ctx context.Context, cfg Config) (*Client, error) {
 	if cfg.Name == "" {
 		cfg.Name, _ = os.Hostname()
 	}
+	cfg.Name = cfg.Name[:min(len(cfg.Name), wire.MaxPeerNameBytes)]
 	c := &Client{
 		cfg: cfg, log: cfg.Log,
 		sending:  make(chan struct{}, maxSending),
@@ -99,9 +100,9 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closing = true
 	c.mu.Unlock()
-	err := c.retire(ctx, c.allFiles())
-	if serr := c.session.close(ctx); err == nil {
-		err = serr
+	err := c.retireAll(ctx)
+	if err == nil { // else exportd ends the session, and fences what was not saved
+		err = c.session.close(ctx)
 	}
 	c.mu.Lock()
 	c.closed = true
@@ -109,6 +110,26 @@ func (c *Client) Close() error {
 	c.cancel()
 	c.joined.Wait()
 	return err
+}
+
+// retireAll gives up every file, waiting for those that are in use or that a
+// recall, or tidy, is giving up already.
+func (c *Client) retireAll(ctx context.Context) error {
+	for {
+		files := c.allFiles()
+		if err := c.retire(ctx, files); err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := f.waitFor(ctx, func() bool { return !f.recalling && !f.acquiring && f.holders == 0 }); err != nil {
+				return err
+			}
+			f.mu.Unlock()
+		}
+		if len(c.held()) == 0 {
+			return nil
+		}
+	}
 }
 
 func (c *Client) clusterID() vocab.ClusterID {

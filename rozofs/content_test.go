@@ -15,8 +15,16 @@ import (
 )
 
 var forms = []form{
-	{"0", false}, {"0", true}, {"1", false}, {"1", true}, {"2", false}, {"2", true},
-	{"2,4,5", false}, {"2,4,5", true}, {"8,12,12", false}, {"8,12,12", true},
+	{"0", false},
+	{"0", true},
+	{"1", false},
+	{"1", true},
+	{"2", false},
+	{"2", true},
+	{"2,4,5", false},
+	{"2,4,5", true},
+	{"8,12,12", false},
+	{"8,12,12", true},
 }
 
 const block = vocab.DefaultBlockBytes

@@ -1,17 +1,18 @@
 // Package rozofs is the data path of Rozo for Go programs: it mounts an export
-// without FUSE. Mount connects to exportd and yields a Client; Client.Open and
-// its siblings work by path, as package os does; the inode-level methods
-// (Lookup, OpenFile, …) are what rozofsmount puts under a FUSE mount.
+// without FUSE. Mount connects to exportd and yields a Client; Client.Tree gives
+// the export by path, as package os does with the local file system; the
+// inode-level methods of the Client (Lookup, OpenFile, …) are what rozofsmount
+// puts under a FUSE mount.
 //
 // # The way of a write
 //
 // File.Write → Handle.WriteAt (write.go) copies into pages, full blocks held in
 // memory under the file's write lease. A full run of pages is given a version,
 // transformed into projections (package block) and sent, one request per
-// storage (send.go); a storage that is down or late is replaced by a spare. The
-// run is complete when all its projections lie on storages of their own. Its
-// pages are kept until they are durable there (sync.go): a storage that restarts
-// before is written again.
+// storage (send.go); a storage that is down, or late while there are spares to
+// spare, is replaced by one. The run is complete when all its projections lie on
+// storages of their own. Its pages are kept until they are durable there
+// (sync.go): a storage that restarts before is written again.
 //
 // # The way of a read
 //

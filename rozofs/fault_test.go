@@ -2,10 +2,14 @@ package rozofs_test
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/rozofs-go/rozo/rozofs"
 )
 
 func TestStoragesMayFailWhileWritingAndReading(t *testing.T) {
@@ -163,4 +167,39 @@ func TestAStorageThatIsAwayAllTheTimeIsNotNeeded(t *testing.T) {
 			m.holds("before", random(1, 100_000))
 		})
 	}
+}
+
+// Files that are being given up when the client is closed keep what was written.
+func TestCloseWaitsForFilesThatAreBeingGivenUp(t *testing.T) {
+	c := startCluster(t, form{layout: "0"})
+	other := c.mount(t)
+	data := random(9, 100_000)
+	for round := range 20 {
+		m := c.mount(t)
+		name := func(i int) string { return fmt.Sprintf("f%d-%d", round, i) }
+		for i := range 10 {
+			m.write(name(i), data)
+		}
+		client := m.client
+		m.client = nil
+		retired := make(chan struct{})
+		go func() {
+			defer close(retired)
+			client.Retire(t.Context())
+		}()
+		require.NoError(t, client.Close())
+		<-retired
+		for i := range 10 {
+			other.holds(name(i), data)
+		}
+	}
+}
+
+func TestPeerNamesMayBeLong(t *testing.T) {
+	c := startCluster(t, form{layout: "0"})
+	client, err := rozofs.Mount(t.Context(), rozofs.Config{
+		Hosts: []string{c.export.addr}, Export: "test", Name: strings.Repeat("long/", 200),
+	})
+	require.NoError(t, err)
+	require.NoError(t, client.Close())
 }

@@ -74,7 +74,12 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	defer f.mu.Unlock()
 	overtaken := f.c.overtaken(f.ino, reply.Lease.Epoch)
 	f.known = true
-	f.attr, f.attrRound, f.uncommitted = reply.Attr, round, false
+	attr := reply.Attr
+	still := f.uncommitted && f.lease.Kind == wire.LeaseWrite && reply.Lease.Epoch == f.lease.Epoch
+	if still { // the lease was held all the while: size and times are ours
+		attr.Size, attr.Mtime, attr.Ctime = f.attr.Size, f.attr.Mtime, max(attr.Ctime, f.attr.Ctime)
+	}
+	f.attr, f.attrRound, f.uncommitted = attr, round, still
 	f.serverCtime = reply.Attr.Ctime
 	f.place, f.coder = reply.Placement, coder
 	if reply.Lease.Epoch != f.lease.Epoch {

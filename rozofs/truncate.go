@@ -2,7 +2,7 @@ package rozofs
 
 import (
 	"context"
-	"sync"
+	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -76,51 +76,112 @@ func (f *file) cut(ctx context.Context, size, old uint64) error {
 	return f.discard(ctx, keep, version)
 }
 
-// discard drops the blocks from first on, on at least forward storages. One that
-// misses it is outvoted when it returns: it alone has something.
+// discard drops the blocks from first on, on at least forward storages, and gives
+// the others no longer than a late write. One that misses it is outvoted when it
+// returns: it alone has something.
 func (f *file) discard(ctx context.Context, first uint64, version vocab.Version) error {
 	ctx, cancel := context.WithTimeout(ctx, f.c.cfg.StorageTimeout)
 	defer cancel()
 	dist := f.place.Distribution
+	d := discarder{
+		f: f, dist: &dist, first: first, version: version,
+		results: make(chan discarded, len(dist.SIDs)),
+		state:   make([]discardState, len(dist.SIDs)), errs: make([]error, len(dist.SIDs)),
+	}
 	need := int(f.coder.Geometry.Layout.Forward)
-	done := make([]bool, len(dist.SIDs))
+	late := time.NewTimer(lateWriteMax)
+	defer late.Stop()
+	patient := true
 	for {
 		changed := f.c.pool.watch()
-		var (
-			errs []error
-			mu   sync.Mutex // guards errs
-			all  sync.WaitGroup
-		)
-		for p := range dist.SIDs {
-			if done[p] {
-				continue
-			}
-			all.Go(func() {
-				err := f.discardAt(ctx, &dist, p, first, version)
-				if done[p] = err == nil; err != nil {
-					mu.Lock()
-					errs = append(errs, err)
-					mu.Unlock()
-				}
-			})
-		}
-		all.Wait()
-		n := 0
-		for _, d := range done {
-			if d {
-				n++
+		d.sendAll()
+		for done, pending := d.count(); done < need && pending > 0 || patient && pending > 0; done, pending = d.count() {
+			select {
+			case r := <-d.results:
+				d.take(r)
+			case <-late.C:
+				patient = false
+			case <-ctx.Done():
+				return d.tooFew(need)
 			}
 		}
-		if n >= need {
+		done, _ := d.count()
+		if done >= need {
 			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return vocab.Errorf(vocab.Unavailable, "truncation of %v: %d of %d storages took it (%s): %v",
-				f.place.FID, n, need, f.c.pool.missing(&dist), joinErrors(errs))
+			return d.tooFew(need)
 		}
 	}
+}
+
+// discarder brings one discard to the storages of a distribution.
+type discarder struct {
+	f       *file
+	dist    *vocab.Distribution
+	first   uint64
+	version vocab.Version
+	results chan discarded // has room for all, so that late ones need nobody to take them
+	state   []discardState // by position
+	errs    []error        // by position: the last error
+}
+
+type discarded struct {
+	position int
+	err      error
+}
+
+type discardState int
+
+const (
+	discardDue discardState = iota
+	discardSent
+	discardDone
+)
+
+// sendAll sends the discard where it is due. What is under way when the caller
+// returns ends by itself: versions order it before whatever is written later.
+func (d *discarder) sendAll() {
+	for p := range d.state {
+		if d.state[p] != discardDue {
+			continue
+		}
+		d.state[p] = discardSent
+		started := d.f.c.goes(func(ctx context.Context) {
+			d.results <- discarded{p, d.f.discardAt(ctx, d.dist, p, d.first, d.version)}
+		})
+		if !started {
+			d.take(discarded{p, errClosed})
+		}
+	}
+}
+
+func (d *discarder) take(r discarded) {
+	d.errs[r.position] = r.err
+	d.state[r.position] = discardDone
+	if r.err != nil {
+		d.state[r.position] = discardDue
+	}
+}
+
+func (d *discarder) tooFew(need int) error {
+	done, _ := d.count()
+	return vocab.Errorf(vocab.Unavailable, "truncation of %v: %d of %d storages took it (%s): %v",
+		d.f.place.FID, done, need, d.f.c.pool.missing(d.dist), joinErrors(d.errs))
+}
+
+func (d *discarder) count() (done, pending int) {
+	for _, s := range d.state {
+		switch s {
+		case discardDone:
+			done++
+		case discardSent:
+			pending++
+		}
+	}
+	return done, pending
 }
 
 func (f *file) discardAt(ctx context.Context, dist *vocab.Distribution, position int, first uint64, version vocab.Version) error {

@@ -39,8 +39,10 @@ type root struct {
 // openRoot locks and checks a root and makes what is not there yet. It takes
 // charge of d.
 func openRoot(cfg RootConfig, c Config, d disk) (*root, error) {
-	r := &root{path: cfg.Path, disk: d, log: c.Log.With("storage", cfg.ID().String()),
-		threads: make(chan struct{}, c.Threads), syncers: make(chan struct{}, maxSyncers)}
+	r := &root{
+		path: cfg.Path, disk: d, log: c.Log.With("storage", cfg.ID().String()),
+		threads: make(chan struct{}, c.Threads), syncers: make(chan struct{}, maxSyncers),
+	}
 	err := r.identify(cfg)
 	if err == nil {
 		r.fences, err = openFences(d)

@@ -1,11 +1,3 @@
-// Command rozo-bench measures.
-//
-//	rozo-bench mojette    the erasure code, against another and against memory
-//	rozo-bench fs         a mounted file system, against other directories
-//
-// `rozo-bench COMMAND --help` tells the flags. The exit status is 0 when all was
-// measured, whatever the figures; 1 when something failed; 2 when the command
-// was not understood.
 package main
 
 import (

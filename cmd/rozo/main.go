@@ -1,14 +1,3 @@
-// Command rozo runs and administers a Rozo cluster.
-//
-//	rozo up       make a cluster on this machine, or start it again, and mount it
-//	rozo status   show every daemon and the mount
-//	rozo down     unmount and stop all
-//	rozo start    start one daemon
-//	rozo stop     stop one daemon
-//	rozo kill     end one daemon at once, as a crash would
-//
-// `rozo COMMAND --help` tells the flags. The exit status is 0 when all is well,
-// 1 when something failed, 2 when the command was not understood.
 package main
 
 import (

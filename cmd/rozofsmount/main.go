@@ -1,5 +1,3 @@
-// Command rozofsmount mounts an export; linked to /sbin/mount.rozofs it is the
-// helper of mount(8) for the type rozofs. See package rozofsmount.
 package main
 
 import (

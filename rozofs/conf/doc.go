@@ -64,7 +64,8 @@
 //	host        name or IP address, 1 to 128 characters, required
 //	port    (+) of the data service, 1 to 65535; default 41001
 //	site        failure domain above the host, a string or an integer; default none
-//	outer   (+) "HOST" or "HOST:PORT" for clients outside the storages' network; default none
+//	outer   (+) "HOST" or "HOST:PORT" for clients outside the storages' network; default none; nothing
+//	            uses it yet
 //
 // An export:
 //
@@ -72,17 +73,19 @@
 //	root        absolute path by which clients mount it, at most 4095 bytes, required, unique
 //	name        at most 255 printable bytes; default the last element of root; a warning when two share one
 //	vid         the volume, required, must exist
-//	squota      soft quota in bytes: digits with K, M, G or T (powers of 1024) in quotes, or an integer; default "", none
-//	hquota      hard quota, likewise
+//	squota      soft quota in bytes: digits with K, M, G or T (powers of 1024) in quotes, or an integer; default "", none;
+//	            nothing uses it yet
+//	hquota      hard quota, likewise: above it no new files, and no growth by truncation; writes are not yet refused
 //	bsize       bytes of a block: 4K, 8K, 16K, 32K or 64K in quotes, or an integer; default 8K
 //	systematic (+) true or false, whether new files are kept in systematic form; default false
-//	filter      name of the filter of client addresses, at most 255 printable bytes; default none
+//	filter      name of the filter of client addresses, at most 255 printable bytes; default none; nothing
+//	            uses it yet
 //	md5         password of old clients: accepted, protects nothing, warning unless ""
 //	flockp      of other versions: accepted, no effect, warning
 //
 // # storage.conf
 //
-//	threads     requests that are worked on at once, 1 to 1024; default 4
+//	threads     requests that are worked on at once on one storage, 1 to 1024; default 4
 //	listen      list of groups, required, at least one:
 //	              addr    "*" for every address, an IP address or a host name, required
 //	              port    1 to 65535; default 41001; addresses do not repeat or cover one another

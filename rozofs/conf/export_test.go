@@ -54,8 +54,9 @@ func TestExportConfExtensionsAreRead(t *testing.T) {
 	require.Equal(t, []string{
 		`testdata/export-full.conf:12: volume 7: ` + vocab.Layout{Inverse: 1, Forward: 3, Safe: 3}.Warning(),
 		`testdata/export-full.conf:15: admin has no effect here: delete it`,
-		`testdata/export-full.conf:28: md5 protects nothing: clients are authenticated by certificate; set it to ""`,
+		`testdata/export-full.conf:28: md5 protects nothing: clients are not authenticated yet; set it to ""`,
 		`testdata/export-full.conf:29: squota is above hquota and will never be reached`,
+		`testdata/export-full.conf:34: filter keeps nobody out: every client that reaches exportd may mount; delete it`,
 		`testdata/export-full.conf:35: flockp has no effect here: delete it`,
 		`testdata/export-full.conf:37: exports 1024 and 2 are both named "home": mount them by their roots, or give each a name`,
 	}, warnings)

@@ -164,7 +164,7 @@ func (r *exportReader) export(f *fields) ExportEntry {
 	r.name(f, &x)
 	if v := f.has("md5"); v != nil {
 		if x.MD5, _ = f.str("md5", v); x.MD5 != "" {
-			f.warn.add(v.Pos, "md5 protects nothing: clients are authenticated by certificate; set it to \"\"")
+			f.warn.add(v.Pos, "md5 protects nothing: clients are not authenticated yet; set it to \"\"")
 		}
 	}
 	x.SoftQuota, x.HardQuota = f.quota("squota"), f.quota("hquota")
@@ -178,7 +178,11 @@ func (r *exportReader) export(f *fields) ExportEntry {
 	}
 	x.BlockSize = f.blockBytes("bsize")
 	x.Systematic = f.flag("systematic")
-	x.FilterName = f.label("filter", f.has("filter"))
+	if v := f.has("filter"); v != nil {
+		if x.FilterName = f.label("filter", v); x.FilterName != "" {
+			f.warn.add(v.Pos, "filter keeps nobody out: every client that reaches exportd may mount; delete it")
+		}
+	}
 	f.ignored("flockp")
 	f.done()
 	return x

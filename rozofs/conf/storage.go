@@ -21,7 +21,7 @@ const (
 
 // Storage is storage.conf, checked, with defaults filled in. Two of them say the same when their Format is equal.
 type Storage struct {
-	Threads  int           // requests that are worked on at once
+	Threads  int           // requests that are worked on at once on one storage
 	Listen   []Listen      // at least one
 	Storages []StorageRoot // at least one
 }

@@ -54,6 +54,7 @@ var kindText = [...]string{
 	Overloaded: "overloaded",
 }
 
+// Error gives the kind in words.
 func (k Kind) Error() string {
 	if int(k) < len(kindText) {
 		return kindText[k]
@@ -76,6 +77,7 @@ type Error struct {
 	Text string
 }
 
+// Error gives the kind in words, and the text.
 func (e *Error) Error() string {
 	if e.Text == "" {
 		return e.Kind.Error()

@@ -37,6 +37,7 @@ type Incarnation uint64
 // installations refuse one another.
 type ClusterID [16]byte
 
+// String gives 32 hexadecimal digits.
 func (c ClusterID) String() string { return hex.EncodeToString(c[:]) }
 
 // ParseClusterID reads 32 hexadecimal digits.
@@ -56,6 +57,7 @@ type StorageID struct {
 	SID SID
 }
 
+// String gives CID/SID.
 func (s StorageID) String() string { return fmt.Sprintf("%d/%d", s.CID, s.SID) }
 
 // FID is a file's identity, 128 bit and never used twice: exportd group (2
@@ -74,6 +76,8 @@ func MakeFID(group uint16, incarnation uint32, export EID, ino Ino) FID {
 	return f
 }
 
+// Group, Incarnation, Export and Ino are the parts as MakeFID takes them; String
+// gives 32 hexadecimal digits, the name of the file's slot files.
 func (f FID) Group() uint16       { return binary.BigEndian.Uint16(f[0:]) }
 func (f FID) Incarnation() uint32 { return binary.BigEndian.Uint32(f[2:]) }
 func (f FID) Export() EID         { return EID(binary.BigEndian.Uint16(f[6:])) }
@@ -111,4 +115,5 @@ func (v Version) Compare(w Version) int {
 // Absent tells that nothing was written.
 func (v Version) Absent() bool { return v == Version{} }
 
+// String gives EPOCH.COUNTER.
 func (v Version) String() string { return fmt.Sprintf("%d.%d", uint64(v.Epoch), v.Counter) }

@@ -81,6 +81,7 @@ func (l Layout) Warning() string {
 	return ""
 }
 
+// String gives INVERSE,FORWARD,SAFE, which ParseLayout reads.
 func (l Layout) String() string { return fmt.Sprintf("%d,%d,%d", l.Inverse, l.Forward, l.Safe) }
 
 // Block sizes that an export may choose, in bytes; powers of two in between.

@@ -18,16 +18,21 @@ const (
 	helloMagic = 0x315a4f52 // "ROZ1"
 )
 
+// MaxPeerNameBytes bounds the name by which a program goes in logs.
+const MaxPeerNameBytes = 255
+
 // Role says what a program is.
 type Role uint8
 
+// The roles. Nothing proves them yet: a peer is believed.
 const (
 	RoleClient Role = iota + 1
 	RoleExportd
 	RoleStoraged
-	RoleAdmin
+	RoleAdmin // asks for states
 )
 
+// String is one word, for logs and errors.
 func (r Role) String() string {
 	switch r {
 	case RoleClient:
@@ -53,6 +58,7 @@ type Hello struct {
 	Name     string     // for logs: host and program
 }
 
+// Code implements Message.
 func (m *Hello) Code(c *Codec) {
 	U32(c, &m.Magic)
 	U16(c, &m.Min)
@@ -60,7 +66,7 @@ func (m *Hello) Code(c *Codec) {
 	U8(c, &m.Role)
 	c.Fixed(m.Cluster[:])
 	U64(c, &m.Boot)
-	c.String(&m.Name, 255)
+	c.String(&m.Name, MaxPeerNameBytes)
 }
 
 func (m *Hello) fill() *Hello {

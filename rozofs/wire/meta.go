@@ -12,6 +12,7 @@ type NameRequest struct {
 	Name   string
 }
 
+// Code implements Message.
 func (m *NameRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Parent)
@@ -24,6 +25,7 @@ type InoRequest struct {
 	Ino vocab.Ino
 }
 
+// Code implements Message.
 func (m *InoRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Ino)
@@ -34,20 +36,22 @@ type AttrReply struct {
 	Attr vocab.Attr
 }
 
+// Code implements Message.
 func (m *AttrReply) Code(c *Codec) { CodeAttr(c, &m.Attr) }
 
 // SetMask says which attributes a SetAttrRequest sets.
 type SetMask uint32
 
+// The bits of a SetMask; each names the field of SetAttrRequest that counts.
 const (
-	SetMode SetMask = 1 << iota
-	SetUID
-	SetGID
-	SetSize // needs the write lease: Epoch names it
-	SetAtime
-	SetMtime
-	SetAtimeNow // exportd's clock
-	SetMtimeNow
+	SetMode     SetMask = 1 << iota // Mode, without the type bits
+	SetUID                          // Owner
+	SetGID                          // Group
+	SetSize                         // Size; needs the write lease: Epoch names it
+	SetAtime                        // Atime
+	SetMtime                        // Mtime
+	SetAtimeNow                     // atime from exportd's clock
+	SetMtimeNow                     // mtime likewise
 )
 
 // SetAttrRequest changes attributes; ctime follows.
@@ -62,6 +66,7 @@ type SetAttrRequest struct {
 	Epoch        vocab.Epoch // the caller's write lease, or 0
 }
 
+// Code implements Message.
 func (m *SetAttrRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Ino)
@@ -85,6 +90,7 @@ type MknodRequest struct {
 	Rdev   uint32
 }
 
+// Code implements Message.
 func (m *MknodRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Parent)
@@ -104,6 +110,7 @@ type CreateRequest struct {
 	Want      LeaseKind
 }
 
+// Code implements Message.
 func (m *CreateRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Parent)
@@ -121,6 +128,7 @@ type OpenRequest struct {
 	Want LeaseKind
 }
 
+// Code implements Message.
 func (m *OpenRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Ino)
@@ -135,6 +143,7 @@ type OpenReply struct {
 	Created   bool
 }
 
+// Code implements Message.
 func (m *OpenReply) Code(c *Codec) {
 	CodeAttr(c, &m.Attr)
 	CodePlacement(c, &m.Placement)
@@ -150,6 +159,7 @@ type SymlinkRequest struct {
 	Target string
 }
 
+// Code implements Message.
 func (m *SymlinkRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Parent)
@@ -162,6 +172,7 @@ type ReadlinkReply struct {
 	Target string
 }
 
+// Code implements Message.
 func (m *ReadlinkReply) Code(c *Codec) { c.String(&m.Target, MaxPath) }
 
 // LinkRequest: OpLink. AttrReply.
@@ -172,6 +183,7 @@ type LinkRequest struct {
 	Name   string
 }
 
+// Code implements Message.
 func (m *LinkRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Ino)
@@ -182,9 +194,10 @@ func (m *LinkRequest) Code(c *Codec) {
 // RenameFlags are those of renameat2.
 type RenameFlags uint32
 
+// The flags that are offered; not both at once.
 const (
-	RenameNoReplace RenameFlags = 1
-	RenameExchange  RenameFlags = 2
+	RenameNoReplace RenameFlags = 1 // Exists if the new name is there
+	RenameExchange  RenameFlags = 2 // both names must be there, and swap
 )
 
 // RenameRequest: OpRename. Empty reply.
@@ -197,6 +210,7 @@ type RenameRequest struct {
 	Flags     RenameFlags
 }
 
+// Code implements Message.
 func (m *RenameRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Parent)
@@ -216,6 +230,7 @@ type ReaddirRequest struct {
 	Plus   bool   // with attributes
 }
 
+// Code implements Message.
 func (m *ReaddirRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Ino)
@@ -239,6 +254,7 @@ type ReaddirReply struct {
 	Last    bool
 }
 
+// Code implements Message.
 func (m *ReaddirReply) Code(c *Codec) {
 	U64(c, &m.Parent)
 	Slice(c, &m.Entries, MaxEntries, 76, func(c *Codec, e *Entry) {
@@ -256,6 +272,7 @@ type StatFSReply struct {
 	BlockBytes            uint32
 }
 
+// Code implements Message.
 func (m *StatFSReply) Code(c *Codec) {
 	U64(c, &m.TotalBytes)
 	U64(c, &m.FreeBytes)
@@ -286,6 +303,7 @@ func (m *Commit) code(c *Codec) {
 	U64(c, &m.Mtime)
 }
 
+// Code implements Message.
 func (m *CommitRequest) Code(c *Codec) {
 	m.Head.code(c)
 	m.Commit.code(c)
@@ -308,6 +326,7 @@ type ReleaseRequest struct {
 	Items []ReleaseItem
 }
 
+// Code implements Message.
 func (m *ReleaseRequest) Code(c *Codec) {
 	m.Head.code(c)
 	Slice(c, &m.Items, MaxHeld, 35, func(c *Codec, i *ReleaseItem) {
@@ -336,6 +355,7 @@ type ExportStatus struct {
 	Bytes uint64 // sum of the files' sizes
 }
 
+// Code implements Message.
 func (m *ExportStatusReply) Code(c *Codec) {
 	c.Fixed(m.Cluster[:])
 	U32(c, &m.Sessions)

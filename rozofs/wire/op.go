@@ -5,44 +5,45 @@ import "fmt"
 // Op numbers a request. The numbers are part of the wire format.
 type Op uint16
 
+// The ops, with the messages of request and reply.
 const (
-	OpHello Op = 1
+	OpHello Op = 1 // Hello, Hello: the handshake only
 
 	// Served by exportd.
-	OpOpenSession  Op = 0x100
-	OpReclaim      Op = 0x101
-	OpRenew        Op = 0x102
-	OpCloseSession Op = 0x103
-	OpStorages     Op = 0x104
-	OpLookup       Op = 0x110
-	OpGetAttr      Op = 0x111
-	OpSetAttr      Op = 0x112
-	OpMknod        Op = 0x113
-	OpCreate       Op = 0x114
-	OpSymlink      Op = 0x115
-	OpReadlink     Op = 0x116
-	OpLink         Op = 0x117
-	OpUnlink       Op = 0x118
-	OpRmdir        Op = 0x119
-	OpRename       Op = 0x11a
-	OpReaddir      Op = 0x11b
-	OpStatFS       Op = 0x11c
-	OpOpen         Op = 0x120
-	OpCommit       Op = 0x121
-	OpRelease      Op = 0x122
-	OpExportStatus Op = 0x130
+	OpOpenSession  Op = 0x100 // OpenSessionRequest, OpenSessionReply
+	OpReclaim      Op = 0x101 // ReclaimRequest, ReclaimReply
+	OpRenew        Op = 0x102 // Head, RenewReply
+	OpCloseSession Op = 0x103 // Head, Empty
+	OpStorages     Op = 0x104 // Head, StoragesReply
+	OpLookup       Op = 0x110 // NameRequest, AttrReply
+	OpGetAttr      Op = 0x111 // InoRequest, AttrReply
+	OpSetAttr      Op = 0x112 // SetAttrRequest, AttrReply
+	OpMknod        Op = 0x113 // MknodRequest, AttrReply
+	OpCreate       Op = 0x114 // CreateRequest, OpenReply
+	OpSymlink      Op = 0x115 // SymlinkRequest, AttrReply
+	OpReadlink     Op = 0x116 // InoRequest, ReadlinkReply
+	OpLink         Op = 0x117 // LinkRequest, AttrReply
+	OpUnlink       Op = 0x118 // NameRequest, Empty
+	OpRmdir        Op = 0x119 // NameRequest, Empty
+	OpRename       Op = 0x11a // RenameRequest, Empty
+	OpReaddir      Op = 0x11b // ReaddirRequest, ReaddirReply
+	OpStatFS       Op = 0x11c // Head, StatFSReply
+	OpOpen         Op = 0x120 // OpenRequest, OpenReply
+	OpCommit       Op = 0x121 // CommitRequest, AttrReply
+	OpRelease      Op = 0x122 // ReleaseRequest, Empty
+	OpExportStatus Op = 0x130 // Empty, ExportStatusReply; needs no session
 
 	// Served by the client.
-	OpRecall Op = 0x180
+	OpRecall Op = 0x180 // RecallRequest, Empty
 
 	// Served by storaged.
-	OpWrite         Op = 0x200
-	OpRead          Op = 0x201
-	OpSync          Op = 0x202
-	OpDiscard       Op = 0x203
-	OpDelete        Op = 0x204
-	OpFence         Op = 0x205
-	OpStorageStatus Op = 0x206
+	OpWrite         Op = 0x200 // WriteRequest with slots, WriteReply
+	OpRead          Op = 0x201 // ReadRequest, ReadReply with slots
+	OpSync          Op = 0x202 // SyncRequest, BootReply
+	OpDiscard       Op = 0x203 // DiscardRequest, BootReply
+	OpDelete        Op = 0x204 // DeleteRequest, BootReply
+	OpFence         Op = 0x205 // FenceRequest, BootReply
+	OpStorageStatus Op = 0x206 // StorageStatusRequest, StorageStatusReply
 )
 
 var opNames = map[Op]string{
@@ -55,6 +56,7 @@ var opNames = map[Op]string{
 	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status",
 }
 
+// String is the op's name, for logs and errors.
 func (o Op) String() string {
 	if s, ok := opNames[o]; ok {
 		return s

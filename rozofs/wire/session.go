@@ -13,11 +13,12 @@ const (
 type LeaseKind uint8
 
 const (
-	LeaseNone  LeaseKind = iota
-	LeaseRead            // cache and read; others may too
-	LeaseWrite           // buffer and write; nobody else holds any
+	LeaseNone  LeaseKind = iota // nothing
+	LeaseRead                   // cache and read; others may too
+	LeaseWrite                  // buffer and write; nobody else holds any
 )
 
+// String is one word, for logs.
 func (k LeaseKind) String() string {
 	switch k {
 	case LeaseRead:
@@ -35,6 +36,7 @@ type Lease struct {
 	Epoch vocab.Epoch
 }
 
+// Code implements Message.
 func (m *Lease) Code(c *Codec) {
 	U8(c, &m.Kind)
 	U64(c, &m.Epoch)
@@ -52,9 +54,10 @@ type OpenSessionRequest struct {
 	Secret uint64
 }
 
+// Code implements Message.
 func (m *OpenSessionRequest) Code(c *Codec) {
 	c.String(&m.Export, MaxPath)
-	c.String(&m.Name, 255)
+	c.String(&m.Name, MaxPeerNameBytes)
 	U64(c, &m.Resume)
 	U64(c, &m.Secret)
 }
@@ -73,6 +76,7 @@ type OpenSessionReply struct {
 	Storages    []StorageAddr
 }
 
+// Code implements Message.
 func (m *OpenSessionReply) Code(c *Codec) {
 	U64(c, &m.Session)
 	U64(c, &m.Secret)
@@ -103,6 +107,7 @@ type StoragesReply struct {
 	Storages []StorageAddr
 }
 
+// Code implements Message.
 func (m *StoragesReply) Code(c *Codec) { codeStorages(c, &m.Storages) }
 
 // Head begins every request within a session. A request that changes something
@@ -144,6 +149,7 @@ type ReclaimRequest struct {
 	Last bool
 }
 
+// Code implements Message.
 func (m *ReclaimRequest) Code(c *Codec) {
 	m.Head.code(c)
 	Slice(c, &m.Held, MaxHeld, 21, func(c *Codec, h *Held) {
@@ -159,6 +165,7 @@ type ReclaimReply struct {
 	Granted []Lease
 }
 
+// Code implements Message.
 func (m *ReclaimReply) Code(c *Codec) {
 	Slice(c, &m.Granted, MaxHeld, 9, func(c *Codec, l *Lease) { l.Code(c) })
 }
@@ -169,6 +176,7 @@ type RenewReply struct {
 	TermMillis uint32
 }
 
+// Code implements Message.
 func (m *RenewReply) Code(c *Codec) {
 	U64(c, &m.ServerTime)
 	U32(c, &m.TermMillis)
@@ -182,6 +190,7 @@ type RecallRequest struct {
 	Keep  LeaseKind
 }
 
+// Code implements Message.
 func (m *RecallRequest) Code(c *Codec) {
 	U64(c, &m.Ino)
 	U64(c, &m.Epoch)
@@ -191,6 +200,7 @@ func (m *RecallRequest) Code(c *Codec) {
 // Empty is a message without fields.
 type Empty struct{}
 
+// Code implements Message.
 func (*Empty) Code(*Codec) {}
 
 // SetHead fills in the head; the client does so each time it sends the request.

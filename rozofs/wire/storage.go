@@ -57,6 +57,7 @@ type WriteRequest struct {
 	PayloadBytes uint32 // room for the payload in each slot: the stride is SlotHeaderBytes more
 }
 
+// Code implements Message.
 func (m *WriteRequest) Code(c *Codec) {
 	m.Target.code(c)
 	m.Run.code(c)
@@ -70,6 +71,7 @@ type WriteReply struct {
 	Boot vocab.Boot
 }
 
+// Code implements Message.
 func (m *WriteReply) Code(c *Codec) { U64(c, &m.Boot) }
 
 // ReadRequest asks for the newest slots of a run.
@@ -78,6 +80,7 @@ type ReadRequest struct {
 	Run
 }
 
+// Code implements Message.
 func (m *ReadRequest) Code(c *Codec) {
 	m.Target.code(c)
 	m.Run.code(c)
@@ -98,6 +101,7 @@ type ReadReply struct {
 	Pieces       []Piece
 }
 
+// Code implements Message.
 func (m *ReadReply) Code(c *Codec) {
 	U64(c, &m.Boot)
 	U32(c, &m.PayloadBytes)
@@ -119,6 +123,7 @@ type SyncRequest struct {
 	FIDs []vocab.FID
 }
 
+// Code implements Message.
 func (m *SyncRequest) Code(c *Codec) {
 	m.Target.code(c)
 	U64(c, &m.Boot)
@@ -135,6 +140,7 @@ type DiscardRequest struct {
 	Version vocab.Version
 }
 
+// Code implements Message.
 func (m *DiscardRequest) Code(c *Codec) {
 	m.Target.code(c)
 	m.Run.code(c)
@@ -148,6 +154,7 @@ type DeleteRequest struct {
 	FIDs []vocab.FID
 }
 
+// Code implements Message.
 func (m *DeleteRequest) Code(c *Codec) {
 	m.Target.code(c)
 	Slice(c, &m.FIDs, MaxFIDs, 16, codeFID)
@@ -159,6 +166,7 @@ type FenceRequest struct {
 	Target
 }
 
+// Code implements Message.
 func (m *FenceRequest) Code(c *Codec) { m.Target.code(c) }
 
 // BootReply answers requests whose only result is the boot.
@@ -166,11 +174,13 @@ type BootReply struct {
 	Boot vocab.Boot
 }
 
+// Code implements Message.
 func (m *BootReply) Code(c *Codec) { U64(c, &m.Boot) }
 
 // StorageStatusRequest asks a storaged for all its roots.
 type StorageStatusRequest struct{}
 
+// Code implements Message.
 func (m *StorageStatusRequest) Code(*Codec) {}
 
 // Health of a storage root.
@@ -183,6 +193,7 @@ const (
 	HealthReplaced               // another incarnation than exportd knows (said by exportd only)
 )
 
+// String is one word, for logs and tables.
 func (h Health) String() string {
 	switch h {
 	case HealthUp:
@@ -206,6 +217,7 @@ type StorageRoot struct {
 	Root        string
 }
 
+// Code implements Message.
 func (m *StorageRoot) Code(c *Codec) {
 	codeStorageID(c, &m.ID)
 	U64(c, &m.Incarnation)
@@ -221,6 +233,7 @@ type StorageStatusReply struct {
 	Roots []StorageRoot
 }
 
+// Code implements Message.
 func (m *StorageStatusReply) Code(c *Codec) {
 	Slice(c, &m.Roots, 4096, 40, func(c *Codec, r *StorageRoot) { r.Code(c) })
 }
