@@ -1,10 +1,6 @@
 package rozofs
 
-import (
-	"context"
-
-	"github.com/rozofs-go/rozo/rozofs/vocab"
-)
+import "github.com/rozofs-go/rozo/rozofs/vocab"
 
 // HoldSaves keeps the client from making the file durable on its own, as long as
 // on is true. Calls that need the file's lease wait meanwhile.
@@ -18,9 +14,9 @@ func (h *Handle) HoldSaves(on bool) {
 // Handle gives tests the handle below a file.
 func (f *File) Handle() *Handle { return f.h }
 
-// Retire makes durable and gives up all files that nobody uses, as happens by itself
-// when they have been closed for a while.
-func (c *Client) Retire(ctx context.Context) { _ = c.retire(ctx, c.allFiles()) }
+// Files is the number of files that the client knows: those it has given up are
+// not among them.
+func (c *Client) Files() int { return len(c.allFiles()) }
 
 // SIDs lists the storages of the file, by position.
 func (h *Handle) SIDs() []vocab.SID {

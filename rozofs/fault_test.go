@@ -2,10 +2,10 @@ package rozofs_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -169,30 +169,29 @@ func TestAStorageThatIsAwayAllTheTimeIsNotNeeded(t *testing.T) {
 	}
 }
 
-// Files that are being given up when the client is closed keep what was written.
+// A file that is being given up when the client is closed keeps what was written.
 func TestCloseWaitsForFilesThatAreBeingGivenUp(t *testing.T) {
 	c := startCluster(t, form{layout: "0"})
-	other := c.mount(t)
+	m := c.mount(t)
 	data := random(9, 100_000)
-	for round := range 20 {
-		m := c.mount(t)
-		name := func(i int) string { return fmt.Sprintf("f%d-%d", round, i) }
-		for i := range 10 {
-			m.write(name(i), data)
-		}
-		client := m.client
-		m.client = nil
-		retired := make(chan struct{})
-		go func() {
-			defer close(retired)
-			client.Retire(t.Context())
-		}()
-		require.NoError(t, client.Close())
-		<-retired
-		for i := range 10 {
-			other.holds(name(i), data)
-		}
-	}
+	f, err := m.Create(t.Context(), "held")
+	require.NoError(t, err)
+	_, err = f.Write(data)
+	require.NoError(t, err)
+	h := f.Handle()
+	h.HoldSaves(true)
+	m.write("free", data)
+
+	client := m.client
+	m.client = nil
+	closed := make(chan error, 1)
+	go func() { closed <- client.Close() }()
+	require.Eventually(t, func() bool { return client.Files() <= 1 }, patience, time.Millisecond, "close gives up what is free")
+	h.HoldSaves(false)
+	require.NoError(t, <-closed)
+	other := c.mount(t)
+	other.holds("free", data)
+	other.holds("held", data)
 }
 
 func TestPeerNamesMayBeLong(t *testing.T) {
