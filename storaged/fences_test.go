@@ -140,3 +140,17 @@ func FuzzFileHeader(f *testing.F) {
 		require.Equal(t, h, back)
 	})
 }
+
+func FuzzIdentity(f *testing.F) {
+	f.Add(Identity{Cluster: vocab.ClusterID{1}, ID: vocab.StorageID{CID: 1, SID: 2}, Incarnation: 7}.marshal())
+	f.Add([]byte("short"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		id, err := parseIdentity(b)
+		if err != nil {
+			return
+		}
+		back, err := parseIdentity(id.marshal())
+		require.NoError(t, err)
+		require.Equal(t, id, back)
+	})
+}
