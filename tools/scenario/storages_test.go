@@ -104,7 +104,7 @@ func losses(choice *rand.Rand, n, k int) [][]int {
 	}
 	extend(nil, 0)
 	choice.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:min(len(all), scaled(4, 28))]
+	return all[:min(len(all), scaled(4, 10))]
 }
 
 // A storage that hangs is worse than one that is gone: its connections stay.
