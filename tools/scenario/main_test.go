@@ -74,6 +74,9 @@ func limit() time.Duration { return scaled(15*time.Minute, 90*time.Minute) }
 // await is how long a condition may take to come true.
 const await = 60 * time.Second
 
+// tick is how often it is looked at.
+const tick = 10 * time.Millisecond
+
 // seed is that of the test, logged so that it can be given again.
 func seed(t *testing.T) uint64 {
 	t.Helper()

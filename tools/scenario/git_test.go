@@ -1,0 +1,104 @@
+package scenario
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A generated repository is cloned into the mount and worked with there.
+func TestGit(t *testing.T) {
+	need(t, "git", "git")
+	s := seed(t)
+	c := start(t, options{})
+	home := filepath.Join(c.base, "home")
+	require.NoError(t, os.Mkdir(home, 0o755))
+	git := func(dir string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command("git", args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "HOME="+home, "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org",
+			"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "git %v: %s", args, lastBytes(string(out)))
+		return strings.TrimSpace(string(out))
+	}
+	source, here, there := filepath.Join(c.base, "source"), filepath.Join(c.base, "here"), c.path("there")
+	git(c.base, "init", "-q", "--bare", "-b", "main", source)
+	objects := scaled(2000, 100_000)
+	importing := exec.Command("git", "fast-import", "--quiet")
+	importing.Dir, importing.Env = source, append(os.Environ(), "HOME="+home)
+	in, err := importing.StdinPipe()
+	require.NoError(t, err)
+	var message strings.Builder
+	importing.Stderr = &message
+	require.NoError(t, importing.Start())
+	require.NoError(t, generateHistory(in, rand.New(generator(s)), objects))
+	require.NoError(t, importing.Wait(), message.String())
+
+	git(c.base, "clone", "-q", "--no-local", source, here)
+	git(c.base, "clone", "-q", "--no-local", source, there)
+	require.Equal(t, git(here, "rev-parse", "HEAD^{tree}"), git(there, "rev-parse", "HEAD^{tree}"))
+	run(t, ".", "diff", "-r", "--exclude=.git", here, there)
+	require.GreaterOrEqual(t, objectsIn(t, git(there, "count-objects", "-v")), objects)
+	git(there, "fsck", "--full")
+
+	git(there, "checkout", "-q", "-b", "work", "HEAD~3")
+	require.NoError(t, os.WriteFile(filepath.Join(there, "mine"), bytesOf(s, 10_000), 0o644))
+	git(there, "add", "mine")
+	git(there, "commit", "-q", "-m", "mine")
+	git(there, "merge", "-q", "-m", "merged", "main")
+	git(there, "gc", "-q", "--prune=now")
+	git(there, "fsck", "--full")
+	require.Empty(t, git(there, "status", "--porcelain"))
+	c.remount()
+	git(there, "fsck", "--full")
+	git(there, "checkout", "-q", "main")
+	run(t, ".", "diff", "-r", "--exclude=.git", here, there)
+}
+
+// objectsIn reads the loose and packed objects off git's own count.
+func objectsIn(t *testing.T, counts string) int {
+	t.Helper()
+	total := 0
+	for line := range strings.Lines(counts) {
+		var n int
+		if k, _ := fmt.Sscanf(line, "count: %d", &n); k == 1 {
+			total += n
+		}
+		if k, _ := fmt.Sscanf(line, "in-pack: %d", &n); k == 1 {
+			total += n
+		}
+	}
+	return total
+}
+
+// generateHistory writes for git fast-import: commits of ten changed files each,
+// in a hundred directories, until there are so many objects.
+func generateHistory(w io.WriteCloser, choice *rand.Rand, objects int) error {
+	b := bufio.NewWriter(w)
+	for made, commit := 0, 0; made < objects; commit++ {
+		fmt.Fprintf(b, "commit refs/heads/main\ncommitter a <a@example.org> %d +0000\ndata 1\nx\n", 1_700_000_000+commit)
+		dirs := map[int]bool{}
+		for range 10 {
+			dir := choice.IntN(100)
+			dirs[dir] = true
+			text := fmt.Sprintf("%x\n", choice.Uint64())
+			text = strings.Repeat(text, 1+choice.IntN(100))
+			fmt.Fprintf(b, "M 100644 inline d%d/f%d\ndata %d\n%s\n", dir, choice.IntN(50), len(text), text)
+		}
+		made += 10 + len(dirs) + 2 // files, their directories, the root, the commit
+	}
+	if err := b.Flush(); err != nil {
+		return err
+	}
+	return w.Close()
+}
