@@ -49,7 +49,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return report(stderr, exitUsage, err)
 	}
-	c, err := conf.LoadStorage(o.file)
+	load := conf.LoadStorageWithRoots
+	if o.init {
+		load = conf.LoadStorage // roots are made
+	}
+	c, err := load(o.file)
 	if err != nil {
 		return report(stderr, exitUsage, err)
 	}
@@ -57,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return initRoots(o, c, stdout, stderr)
 	}
 	cfg := config(o, c, stderr)
-	if err := errors.Join(c.CheckRoots(), cfg.Validate()); err != nil {
+	if err := cfg.Validate(); err != nil {
 		return report(stderr, exitUsage, err)
 	}
 	return serve(ctx, cfg, stdout, stderr)

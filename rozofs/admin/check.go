@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -33,10 +34,17 @@ func (c *Cluster) checkDir() error {
 	if err := syscall.Access(c.Dir, accessWrite); err != nil {
 		return fmt.Errorf("--dir %s cannot be written (%w): change its permissions, or name another", c.Dir, err)
 	}
-	if _, err := os.Stat(c.path(recordName)); errors.Is(err, fs.ErrNotExist) && len(entries) > 0 {
+	if _, err := os.Stat(c.path(recordName)); errors.Is(err, fs.ErrNotExist) && slices.ContainsFunc(entries, foreign) {
 		return fmt.Errorf("--dir %s holds other files and no cluster: name a new or empty directory", c.Dir)
 	}
 	return nil
+}
+
+// foreign tells what Up does not leave when it is killed before the cluster has
+// its record.
+func foreign(e fs.DirEntry) bool {
+	name := e.Name()
+	return name != "run" && name != "log" && !strings.HasPrefix(name, "."+recordName+".")
 }
 
 const accessWrite = 2 // W_OK
@@ -193,10 +201,11 @@ func (c *Cluster) checkConfs() error {
 		if !exists(name) {
 			continue
 		}
-		sc, err := conf.LoadStorage(name)
-		if err == nil && s.Made {
-			err = sc.CheckRoots()
+		load := conf.LoadStorage
+		if s.Made {
+			load = conf.LoadStorageWithRoots
 		}
+		_, err := load(name)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

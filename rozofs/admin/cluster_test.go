@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -109,6 +110,62 @@ func TestInterruptedUpStopsWhatItStarted(t *testing.T) {
 	require.ErrorContains(t, s.open().Stop(s.ctx(), "nothing", &s.out), `"nothing" is no daemon of the cluster in `+s.options.Dir+
 		": want one of exportd, storaged-1, storaged-2, storaged-3, storaged-4, rozofsmount")
 	require.NoError(t, s.open().checkDown())
+}
+
+// An Up that was killed while it made the cluster is taken up by the next,
+// wherever it was.
+func TestAnUpThatWasKilledIsTakenUp(t *testing.T) {
+	for name, leave := range map[string]func(*testing.T, *Cluster){
+		"before the record": func(t *testing.T, c *Cluster) {
+			for _, e := range []string{recordName, "export.conf", "meta", "storage-*", "storage_*"} {
+				all, err := filepath.Glob(c.path(e))
+				require.NoError(t, err)
+				for _, name := range all {
+					require.NoError(t, os.RemoveAll(name))
+				}
+			}
+			require.NoError(t, os.WriteFile(c.path("."+recordName+".123.tmp"), []byte("{"), 0o600))
+		},
+		"after the record": func(t *testing.T, c *Cluster) {
+			for i := range c.Record.Storages {
+				c.Record.Storages[i].Made = false
+			}
+			require.NoError(t, c.Record.save(c.Dir))
+			for _, e := range []string{"export.conf", "storage-2.conf", "meta", "storage_1", "storage_2"} {
+				require.NoError(t, os.RemoveAll(c.path(e)))
+			}
+		},
+		"between two storages": func(t *testing.T, c *Cluster) {
+			c.Record.Storages[3].Made = false
+			require.NoError(t, c.Record.save(c.Dir))
+			require.NoError(t, os.RemoveAll(c.storageRoot(4)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			c := s.mustUp()
+			require.NoError(t, c.Down(s.ctx(), &s.out))
+			c.Close()
+			leave(t, c)
+			require.NoError(t, s.mustUp().Down(s.ctx(), &s.out))
+		})
+	}
+}
+
+// The record is the first file of a cluster: without it the next Up would not
+// know what the others are.
+func TestTheRecordIsWrittenFirst(t *testing.T) {
+	s := newSite(t)
+	looked := false
+	c, err := up(s.ctx(), s.options, onText("made", func() {
+		looked = true
+		require.FileExists(t, s.options.Dir+"/"+recordName)
+		require.NoFileExists(t, s.options.Dir+"/export.conf")
+	}), s.machine)
+	require.NoError(t, err)
+	require.True(t, looked)
+	defer c.Close()
+	require.NoError(t, c.Down(s.ctx(), &s.out))
 }
 
 // onText calls f when it is written a text.

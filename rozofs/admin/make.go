@@ -32,6 +32,9 @@ func (c *Cluster) make(ctx context.Context, w io.Writer) error {
 			return err
 		}
 		c.Record.Cluster = newClusterID()
+		if err := c.Record.save(c.Dir); err != nil { // first of all: with it an interrupted Up can be taken up
+			return err
+		}
 		say(w, "made", "%s: cluster %s", c.Dir, c.Record.Cluster)
 	}
 	if rewrite {

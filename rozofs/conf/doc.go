@@ -97,7 +97,7 @@
 // # What holds always
 //
 // A configuration that is returned without an error satisfies every rule above, except that roots exist, which
-// [Storage.CheckRoots] tells. Input never causes a panic, and memory is bounded by the limits. What Format writes parses to
+// [LoadStorageWithRoots] and [Storage.CheckRoots] tell. Input never causes a panic, and memory is bounded by the limits. What Format writes parses to
 // the same value, positions apart. A key that nobody knows is an error, never ignored: it is a misspelt one.
 //
 // Functions and methods may be called at the same time; nothing here changes a configuration after it was returned.

@@ -75,12 +75,20 @@ type problems struct {
 func (p *problems) full() bool { return p.stopped || len(p.list) == maxProblems }
 
 func (p *problems) add(at Pos, format string, args ...any) {
+	e := &Error{File: at.File, Line: at.Line, Column: at.Column}
+	if !p.full() {
+		e.Problem = fmt.Sprintf(format, args...)
+	}
+	p.put(e)
+}
+
+func (p *problems) put(e *Error) {
 	switch {
 	case p.stopped:
 	case len(p.list) == maxProblems:
 		p.more++
 	default:
-		p.list = append(p.list, &Error{File: at.File, Line: at.Line, Column: at.Column, Problem: fmt.Sprintf(format, args...)})
+		p.list = append(p.list, e)
 	}
 }
 

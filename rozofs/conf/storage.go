@@ -46,8 +46,8 @@ type StorageRoot struct {
 	Pos  Pos
 }
 
-// LoadStorage reads and checks a storage.conf. It looks at no root: see CheckRoots. The error joins an *[Error] for each
-// problem; the configuration is nil then.
+// LoadStorage reads and checks a storage.conf. It looks at no root. The error joins an *[Error] for each problem; the
+// configuration is nil then.
 func LoadStorage(file string) (*Storage, error) {
 	data, err := readFile(file)
 	if err != nil {
@@ -56,11 +56,28 @@ func LoadStorage(file string) (*Storage, error) {
 	return ParseStorage(file, data)
 }
 
+// LoadStorageWithRoots is LoadStorage for who is about to serve: what CheckRoots finds is among the problems.
+func LoadStorageWithRoots(file string) (*Storage, error) {
+	data, err := readFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return parseStorage(file, data, (*Storage).missingRoots)
+}
+
 // ParseStorage is LoadStorage for the content of a file; name is its name in messages.
 func ParseStorage(name string, data []byte) (*Storage, error) {
+	return parseStorage(name, data, func(*Storage) []*Error { return nil })
+}
+
+// parseStorage adds what more finds to the problems. What more is given may lack what could not be read.
+func parseStorage(name string, data []byte, more func(*Storage) []*Error) (*Storage, error) {
 	var out, warn problems
 	root := parse(name, data, &out)
 	s := readStorage(&fields{group: root, what: "the file", out: &out, warn: &warn})
+	for _, e := range more(s) {
+		out.put(e)
+	}
 	if err := out.err(name); err != nil {
 		return nil, err
 	}
@@ -154,7 +171,18 @@ func (s *Storage) Validate() error {
 // that is missing, is for the storage itself to see.
 func (s *Storage) CheckRoots() error {
 	var errs []error
+	for _, e := range s.missingRoots() {
+		errs = append(errs, e)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Storage) missingRoots() []*Error {
+	var all []*Error
 	for _, r := range s.Storages {
+		if r.Root == "" {
+			continue // a problem already
+		}
 		info, err := os.Stat(r.Root)
 		problem := ""
 		switch {
@@ -167,10 +195,10 @@ func (s *Storage) CheckRoots() error {
 		default:
 			continue
 		}
-		errs = append(errs, &Error{
+		all = append(all, &Error{
 			File: r.Pos.File, Line: r.Pos.Line, Column: r.Pos.Column,
 			Problem: "root " + quoteShort(r.Root) + " " + problem, Err: err,
 		})
 	}
-	return errors.Join(errs...)
+	return all
 }

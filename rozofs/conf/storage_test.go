@@ -86,3 +86,36 @@ storages = ( { cid = 1; sid = 1; root = "`+dir+`/good"; },
 	s.Storages = s.Storages[:1]
 	require.NoError(t, s.CheckRoots())
 }
+
+func TestMissingRootsAreListedAmongTheOtherProblems(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "s.conf")
+	write := func(text string) { require.NoError(t, os.WriteFile(file, []byte(text), 0o600)) }
+	write(`color = 1;
+storages = ( { cid = 1; sid = 1; root = "` + dir + `/none"; },
+  { cid = 1; sid = 2; },
+  { cid = 0; sid = 3; root = "` + dir + `/there"; } );`)
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "there"), 0o700))
+	_, err := LoadStorageWithRoots(file)
+	require.Equal(t, []string{
+		file + `:1: listen is missing in the file, expected listen = ( { ... }, ... );`,
+		file + `:1: unknown key "color" in the file, expected one of threads, listen, storages`,
+		file + `:2: root ` + quoteShort(dir+"/none") + ` does not exist: create it, or mount its disk`,
+		file + `:3: root is missing in a storage, expected root = "/ABSOLUTE/PATH";`,
+		file + `:4: cid is 0, expected an integer from 1 to 65535`,
+	}, Problems(err))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+
+	good := `listen = ( { addr = "*"; } ); storages = ( { cid = 1; sid = 1; root = "` + dir + `/new"; } );`
+	write(good)
+	_, err = LoadStorage(file)
+	require.NoError(t, err)
+	_, err = LoadStorageWithRoots(file)
+	require.ErrorContains(t, err, "does not exist")
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "new"), 0o700))
+	s, err := LoadStorageWithRoots(file)
+	require.NoError(t, err)
+	require.Len(t, s.Storages, 1)
+	_, err = LoadStorageWithRoots(file + ".none")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}

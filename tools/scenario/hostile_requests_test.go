@@ -10,6 +10,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -58,7 +59,7 @@ func sendTruncated(t *testing.T, d admin.DaemonStatus, c *cluster) {
 // whole must be answered.
 func sendMutated(t *testing.T, d admin.DaemonStatus, c *cluster, choice *rand.Rand) {
 	p := dialPeer(t, d, c)
-	for range scaled(400, 20_000) {
+	for range scaled(400, 4000) {
 		r := p.requests[choice.IntN(len(p.requests))]
 		f := r.frame(p.next())
 		from := wire.HeaderBytes
@@ -83,6 +84,50 @@ func sendMutated(t *testing.T, d admin.DaemonStatus, c *cluster, choice *rand.Ra
 		p = dialPeer(t, d, c)
 	}
 	p.nc.Close()
+}
+
+const (
+	greedyPeers    = 3
+	greedyRequests = 400 // of each, for 4 MiB
+)
+
+// Who asks a storaged for much and reads no answer is made to wait, and takes
+// neither its memory nor the others' turn.
+func TestPeersThatReadNoAnswerCostLittle(t *testing.T) {
+	c := start(t, options{})
+	d := c.status().Daemons[1]
+	p := dialPeer(t, d, c)
+	const blocks = 1000
+	w := *p.requests[1].m.(*wire.WriteRequest)
+	w.Count = blocks
+	payload := p.requests[1].bulk[wire.SlotHeaderBytes:]
+	var bulk []byte
+	for b := range uint64(blocks) {
+		h := wire.SlotHeader{PayloadBytes: uint32(len(payload)), PayloadCRC: wire.Checksum(payload), FID: w.FID, Block: b, Version: vocab.Version{Epoch: 1, Counter: 1}, BlockBytes: 8 * kib}
+		slot := make([]byte, wire.SlotHeaderBytes)
+		h.Put(slot)
+		bulk = append(append(bulk, slot...), payload...)
+	}
+	require.True(t, p.ask(t, frame(p.next(), wire.OpWrite, &w, bulk)))
+	r := request{op: wire.OpRead, m: &wire.ReadRequest{Target: w.Target, Run: wire.Run{FID: w.FID, Count: blocks}}}
+	require.True(t, p.ask(t, r.frame(p.next())))
+	for range greedyPeers {
+		q := dialPeer(t, d, c)
+		for range greedyRequests {
+			_, err := q.nc.Write(r.frame(q.next()))
+			require.NoError(t, err)
+		}
+	}
+	q := dialPeer(t, d, c)
+	work := workMeanwhile(c)
+	for range 30 {
+		require.True(t, q.ask(t, r.frame(q.next())))
+	}
+	require.NoError(t, work())
+	peak := peakMemory(t, d.PID)
+	t.Logf("%s has held %d MiB at most", d.Name, peak/mib)
+	require.Less(t, peak, int64(hostileMemoryMax))
+	require.Equal(t, d.PID, c.pids()[d.Name])
 }
 
 // peer is a connection after the hello, with the requests that are valid on it.
@@ -111,9 +156,10 @@ func dialPeer(t *testing.T, d admin.DaemonStatus, c *cluster) *peer {
 }
 
 // ask sends a frame and waits for its answer, whatever that is; false means
-// that the connection was closed instead.
+// that the connection was closed instead. One of both must happen within await.
 func (p *peer) ask(t *testing.T, f []byte) bool {
 	t.Helper()
+	require.NoError(t, p.nc.SetDeadline(time.Now().Add(await)))
 	if _, err := p.nc.Write(f); err != nil {
 		return false
 	}
@@ -148,7 +194,7 @@ func readAnswer(r io.Reader, id uint32) (body []byte, failed bool, err error) {
 // victims.
 func (p *peer) exportdRequests(t *testing.T, c *cluster) []request {
 	t.Helper()
-	_, err := p.nc.Write(frame(p.next(), wire.OpOpenSession, &wire.OpenSessionRequest{Export: "/srv/rozofs/exports/" + c.status().Export, Name: "hostile"}, nil))
+	_, err := p.nc.Write(frame(p.next(), wire.OpOpenSession, &wire.OpenSessionRequest{Export: admin.DefaultExport, Name: "hostile"}, nil))
 	require.NoError(t, err)
 	body, failed, err := readAnswer(p.nc, p.id)
 	require.NoError(t, err)

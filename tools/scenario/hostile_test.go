@@ -39,8 +39,12 @@ func TestHostileFramesHarmNobody(t *testing.T) {
 	require.NoError(t, os.Mkdir(c.path("victims"), 0o755))
 	require.NoError(t, os.WriteFile(c.path("victims", "file"), bytesOf(1, mib), 0o644))
 	done := workMeanwhile(c)
-	for _, d := range c.status().Daemons {
-		silent := hold(t, d.Address, halfOpenConns, nil)
+	daemons := c.status().Daemons
+	var silent []*net.TCPConn
+	for _, d := range daemons {
+		silent = append(silent, hold(t, d.Address, halfOpenConns, nil)...)
+	}
+	for _, d := range daemons {
 		large := append(helloFrame(nil), header(wire.MaxBody+wire.MaxBulk, wire.MaxBody, 1, wire.OpWrite, 0)...)
 		idle := hold(t, d.Address, idleConns, large)
 		for _, h := range hostileBytes(choice) {
@@ -48,10 +52,10 @@ func TestHostileFramesHarmNobody(t *testing.T) {
 		}
 		t.Run(d.Name+"/truncated requests", func(t *testing.T) { sendTruncated(t, d, c) })
 		t.Run(d.Name+"/mutated requests", func(t *testing.T) { sendMutated(t, d, c, choice) })
-		for _, nc := range silent {
-			requireClosed(t, nc) // the daemon has lost patience
-		}
 		closeAll(idle)
+	}
+	for _, nc := range silent {
+		requireClosed(t, nc) // the daemon has lost patience
 	}
 	require.NoError(t, done())
 	content := bytesOf(2, mib)
@@ -213,12 +217,10 @@ func helloFrame(spoil func(*wire.Hello)) []byte {
 	return frame(0, wire.OpHello, h, nil)
 }
 
-// connect gives a connection on which everything must happen within await.
 func connect(t *testing.T, addr string) *net.TCPConn {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	require.NoError(t, err)
-	require.NoError(t, nc.SetDeadline(time.Now().Add(await)))
 	return nc.(*net.TCPConn)
 }
 
@@ -242,9 +244,11 @@ func closeAll(conns []*net.TCPConn) {
 	}
 }
 
-// requireClosed reads until the daemon closes, and gives what it said before.
+// requireClosed reads until the daemon closes, within await, and gives what it
+// said before.
 func requireClosed(t *testing.T, nc *net.TCPConn) []byte {
 	t.Helper()
+	require.NoError(t, nc.SetDeadline(time.Now().Add(await)))
 	said, err := io.ReadAll(nc)
 	if !errors.Is(err, syscall.ECONNRESET) { // it had not read all that we sent
 		require.NoError(t, err, "the daemon does not close the connection")

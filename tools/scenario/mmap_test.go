@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -138,6 +139,36 @@ func TestAMappingSeesTheFileGrow(t *testing.T) {
 	require.NoError(t, f.Close())
 	c.remount()
 	requireSum(t, c.path("file"), sumOfBytes(content), "mounted anew")
+}
+
+// A mapping that stays while the file is written on another mount shows what was
+// written there, soon: the kernel is told to drop its pages when the lease goes.
+func TestAMappingFollowsAnotherMount(t *testing.T) {
+	const size = mib
+	s := seed(t)
+	c := start(t, options{})
+	there := filepath.Join(c.secondMount().point, "file")
+	require.NoError(t, os.WriteFile(c.path("file"), bytesOf(s, size), 0o644))
+	f, err := os.OpenFile(c.path("file"), os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer f.Close()
+	m, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, unix.Munmap(m)) }()
+	require.True(t, bytes.Equal(bytesOf(s, size), m))
+	for round := range uint64(scaled(5, 100)) {
+		content := bytesOf(s+1+round, size)
+		other, err := os.OpenFile(there, os.O_WRONLY, 0)
+		require.NoError(t, err)
+		writeAt(t, other, content, 0)
+		require.NoError(t, other.Close())
+		require.Eventually(t, func() bool { return bytes.Equal(content, m) }, await, time.Millisecond, "round %d", round)
+		at := round * 4096 // and the other way
+		copy(m[at:], "by the mapping")
+		require.NoError(t, unix.Msync(m, unix.MS_SYNC))
+		copy(content[at:], "by the mapping")
+		requireSum(t, there, sumOfBytes(content), "msynced here, read there")
+	}
 }
 
 // What is written through a private mapping, or behind the end of the file,
