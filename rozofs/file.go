@@ -45,7 +45,7 @@ type file struct {
 	dirty    int              // pages to be sent
 	inFlight int              // runs being sent
 	runs     []*run           // sent and complete, not yet durable
-	again    bool             // a run must be sent once more, under a new version
+	crowded  uint64           // counts runs that must be sent once more, under a new version
 	failure  error            // what a write could not do; reported once
 	seen     stamp            // what the kernel's cached pages belong to
 }

@@ -36,6 +36,7 @@ type sender struct {
 	errs    []error // by position: the last error
 
 	goingHome []bool // by projection: an attempt at home is under way
+	stuck     bool   // one had nowhere to go when the timer last fired
 }
 
 // send returns when the run is complete. The slots are released once no attempt
@@ -91,6 +92,19 @@ func (w *sender) relieve(projections []int) error {
 	return nil
 }
 
+// stuckTwice tells whether a projection has had nowhere to go for a while, with
+// spares in the hands of others whose homes are not down. A new version gives the
+// spares out anew, those first that need them most.
+func (w *sender) stuckTwice(projections []int) bool {
+	held := false
+	for p := len(w.slots); p < len(w.spares); p++ {
+		held = held || w.spares[p] >= 0 && w.state(w.spares[p]) != nodeDown
+	}
+	before := w.stuck
+	w.stuck = slices.ContainsFunc(projections, func(i int) bool { return w.run.at[i].position < 0 && w.pending[i] == 0 })
+	return before && w.stuck && held
+}
+
 // spareToSpare tells whether a projection whose home is late can have a spare
 // without taking it from another that has nowhere to go.
 func (w *sender) spareToSpare(late int) bool {
@@ -133,9 +147,13 @@ func (w *sender) placeAll(projections []int) error {
 				return err
 			}
 		case <-timer.C:
+			if w.stuckTwice(projections) {
+				return errCrowded
+			}
 			for _, i := range projections {
 				w.hedge(i)
 			}
+			timer.Reset(lateWriteMax)
 		case <-changed:
 			changed = w.f.c.pool.watch()
 			for _, i := range projections {

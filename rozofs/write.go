@@ -210,14 +210,16 @@ func (f *file) sendFullRuns(ctx context.Context) error {
 // flush sends what is dirty and waits until all that was sent is complete.
 func (f *file) flush(ctx context.Context) error {
 	for {
+		f.mu.Lock()
+		crowded := f.crowded
+		f.mu.Unlock()
 		if err := f.sendDirty(ctx); err != nil {
 			return err
 		}
 		if err := f.waitFor(ctx, func() bool { return f.inFlight == 0 }); err != nil {
 			return err
 		}
-		again := f.again
-		f.again = false
+		again := f.crowded != crowded // what was sent is dirty again
 		f.mu.Unlock()
 		if !again {
 			return f.takeFailure()
@@ -361,7 +363,7 @@ func (f *file) sent(r *run, err error) {
 		f.runs = append(f.runs, r)
 	} else {
 		if errors.Is(err, errCrowded) {
-			f.again = true
+			f.crowded++
 		} else {
 			f.failure = err
 		}

@@ -316,6 +316,7 @@ func (c *Conn) writeNow(f outFrame) {
 	case c.closed:
 		f.bulk.done()
 	default:
+		c.queued -= n
 		c.queue = append([]outFrame{f.after(n)}, c.queue...)
 	}
 	if len(c.queue) > 0 {

@@ -21,21 +21,21 @@ func TestGit(t *testing.T) {
 	c := start(t, options{})
 	home := filepath.Join(c.base, "home")
 	require.NoError(t, os.Mkdir(home, 0o755))
+	command := func(dir string, args ...string) *exec.Cmd {
+		cmd := exec.Command("git", args...)
+		cmd.Dir, cmd.Env = dir, gitEnvironment(home)
+		return cmd
+	}
 	git := func(dir string, args ...string) string {
 		t.Helper()
-		cmd := exec.Command("git", args...)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "HOME="+home, "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.org",
-			"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.org")
-		out, err := cmd.CombinedOutput()
+		out, err := command(dir, args...).CombinedOutput()
 		require.NoError(t, err, "git %v: %s", args, lastBytes(string(out)))
 		return strings.TrimSpace(string(out))
 	}
 	source, here, there := filepath.Join(c.base, "source"), filepath.Join(c.base, "here"), c.path("there")
 	git(c.base, "init", "-q", "--bare", "-b", "main", source)
 	objects := scaled(2000, 100_000)
-	importing := exec.Command("git", "fast-import", "--quiet")
-	importing.Dir, importing.Env = source, append(os.Environ(), "HOME="+home)
+	importing := command(source, "fast-import", "--quiet")
 	in, err := importing.StdinPipe()
 	require.NoError(t, err)
 	var message strings.Builder
@@ -46,7 +46,8 @@ func TestGit(t *testing.T) {
 
 	git(c.base, "clone", "-q", "--no-local", source, here)
 	git(c.base, "clone", "-q", "--no-local", source, there)
-	require.Equal(t, git(here, "rev-parse", "HEAD^{tree}"), git(there, "rev-parse", "HEAD^{tree}"))
+	const tree = "HEAD^{tree}"
+	require.Equal(t, git(here, "rev-parse", tree), git(there, "rev-parse", tree))
 	run(t, ".", "diff", "-r", "--exclude=.git", here, there)
 	require.GreaterOrEqual(t, objectsIn(t, git(there, "count-objects", "-v")), objects)
 	git(there, "fsck", "--full")
@@ -58,11 +59,27 @@ func TestGit(t *testing.T) {
 	git(there, "merge", "-q", "-m", "merged", "main")
 	git(there, "gc", "-q", "--prune=now")
 	git(there, "fsck", "--full")
-	require.Empty(t, git(there, "status", "--porcelain"))
 	c.remount()
 	git(there, "fsck", "--full")
-	git(there, "checkout", "-q", "main")
+	require.Empty(t, git(there, "status", "--porcelain"))
+
+	git(here, "fetch", "-q", there, "work")
+	git(here, "checkout", "-q", "FETCH_HEAD")
+	require.Equal(t, git(there, "rev-parse", tree), git(here, "rev-parse", tree))
 	run(t, ".", "diff", "-r", "--exclude=.git", here, there)
+	for _, clone := range []string{here, there} {
+		git(clone, "checkout", "-q", "main~1")
+	}
+	run(t, ".", "diff", "-r", "--exclude=.git", here, there)
+}
+
+// gitEnvironment leaves nothing to the configuration of the user or the machine.
+func gitEnvironment(home string) []string {
+	env := append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_COUNT=3")
+	for i, setting := range [][2]string{{"user.name", "a"}, {"user.email", "a@example.org"}, {"safe.directory", "*"}} {
+		env = append(env, fmt.Sprintf("GIT_CONFIG_KEY_%d=%s", i, setting[0]), fmt.Sprintf("GIT_CONFIG_VALUE_%d=%s", i, setting[1]))
+	}
+	return env
 }
 
 // objectsIn reads the loose and packed objects off git's own count.
@@ -82,18 +99,19 @@ func objectsIn(t *testing.T, counts string) int {
 }
 
 // generateHistory writes for git fast-import: commits of ten changed files each,
-// in a hundred directories, until there are so many objects.
+// in so many directories, until there are so many objects.
 func generateHistory(w io.WriteCloser, choice *rand.Rand, objects int) error {
+	dirsMax, filesMax := scaled(20, 100), scaled(20, 50)
 	b := bufio.NewWriter(w)
 	for made, commit := 0, 0; made < objects; commit++ {
 		fmt.Fprintf(b, "commit refs/heads/main\ncommitter a <a@example.org> %d +0000\ndata 1\nx\n", 1_700_000_000+commit)
 		dirs := map[int]bool{}
 		for range 10 {
-			dir := choice.IntN(100)
+			dir := choice.IntN(dirsMax)
 			dirs[dir] = true
 			text := fmt.Sprintf("%x\n", choice.Uint64())
 			text = strings.Repeat(text, 1+choice.IntN(100))
-			fmt.Fprintf(b, "M 100644 inline d%d/f%d\ndata %d\n%s\n", dir, choice.IntN(50), len(text), text)
+			fmt.Fprintf(b, "M 100644 inline d%d/f%d\ndata %d\n%s\n", dir, choice.IntN(filesMax), len(text), text)
 		}
 		made += 10 + len(dirs) + 2 // files, their directories, the root, the commit
 	}
