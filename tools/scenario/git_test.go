@@ -105,15 +105,15 @@ func generateHistory(w io.WriteCloser, choice *rand.Rand, objects int) error {
 	b := bufio.NewWriter(w)
 	for made, commit := 0, 0; made < objects; commit++ {
 		fmt.Fprintf(b, "commit refs/heads/main\ncommitter a <a@example.org> %d +0000\ndata 1\nx\n", 1_700_000_000+commit)
-		dirs := map[int]bool{}
+		dirs, files := map[int]bool{}, map[[2]int]bool{}
 		for range 10 {
-			dir := choice.IntN(dirsMax)
-			dirs[dir] = true
+			dir, file := choice.IntN(dirsMax), choice.IntN(filesMax)
+			dirs[dir], files[[2]int{dir, file}] = true, true // the last of a name stays
 			text := fmt.Sprintf("%x\n", choice.Uint64())
 			text = strings.Repeat(text, 1+choice.IntN(100))
-			fmt.Fprintf(b, "M 100644 inline d%d/f%d\ndata %d\n%s\n", dir, choice.IntN(filesMax), len(text), text)
+			fmt.Fprintf(b, "M 100644 inline d%d/f%d\ndata %d\n%s\n", dir, file, len(text), text)
 		}
-		made += 10 + len(dirs) + 2 // files, their directories, the root, the commit
+		made += len(files) + len(dirs) + 2 // files, their directories, the root, the commit
 	}
 	if err := b.Flush(); err != nil {
 		return err

@@ -41,13 +41,35 @@ func TestSQLite(t *testing.T) {
 	}
 }
 
-// What sqlite3 has reported as committed is there after it was killed.
+// What sqlite3 has reported as committed is there after it was killed, twice.
 func TestSQLiteIsKilled(t *testing.T) {
 	sqlite := need(t, "sqlite3", "sqlite3")
 	c := start(t, options{})
-	db := c.path("killed.db")
-	query(t, sqlite, db, "create table t(n integer primary key)")
-	cmd := exec.Command(sqlite, "-bail", db)
+	for _, mode := range []string{"delete", "wal"} {
+		t.Run(mode, func(t *testing.T) {
+			db := c.path("killed-" + mode + ".db")
+			require.Equal(t, mode, query(t, sqlite, db, "pragma journal_mode="+mode))
+			query(t, sqlite, db, "create table t(n integer primary key, text text)")
+			reported := 0
+			for range 2 {
+				reported = killSQLite(t, sqlite, db, reported+1, scaled(60, 2_000))
+				require.Equal(t, "ok", query(t, sqlite, db, "pragma integrity_check"))
+				kept, err := strconv.Atoi(query(t, sqlite, db, "select count(*) from t"))
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, kept, reported)
+				require.Equal(t, strconv.Itoa(kept), query(t, sqlite, db, "select max(n) from t"), "a transaction is missing between others")
+				reported = kept
+			}
+		})
+	}
+}
+
+// killSQLite has sqlite3 insert first, first+1, … and kills it after so many. It
+// gives the last that was reported as committed.
+func killSQLite(t *testing.T, sqlite, db string, first, many int) (reported int) {
+	t.Helper()
+	// WAL syncs at each commit only when asked to.
+	cmd := exec.Command(sqlite, "-bail", "-cmd", "pragma synchronous=full", db)
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
@@ -56,29 +78,25 @@ func TestSQLiteIsKilled(t *testing.T) {
 	fed := make(chan struct{})
 	go func() { // until the pipe breaks
 		defer close(fed)
-		for i := 1; ; i++ {
-			if _, err := fmt.Fprintf(in, "insert into t values(%d); select %d;\n", i, i); err != nil {
+		for i := first; ; i++ {
+			if _, err := fmt.Fprintf(in, "begin; insert into t values(%d, hex(randomblob(50))); commit; select %d;\n", i, i); err != nil {
 				return
 			}
 		}
 	}()
-	reported, lines := 0, bufio.NewScanner(out)
-	for reported < scaled(100, 2000) && lines.Scan() {
-		reported, err = strconv.Atoi(lines.Text())
-		require.NoError(t, err)
-	}
-	require.NoError(t, cmd.Process.Kill())
-	for lines.Scan() { // what it said before it died counts too
+	lines := bufio.NewScanner(out)
+	for lines.Scan() { // what it says before it dies counts too
 		if n, err := strconv.Atoi(lines.Text()); err == nil {
 			reported = max(reported, n)
+		}
+		if reported == first+many {
+			_ = cmd.Process.Kill()
 		}
 	}
 	require.Error(t, cmd.Wait(), "it was killed")
 	<-fed
-	require.Equal(t, "ok", query(t, sqlite, db, "pragma integrity_check"))
-	kept, err := strconv.Atoi(query(t, sqlite, db, "select count(*) from t"))
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, kept, reported)
+	require.GreaterOrEqual(t, reported, first+many)
+	return reported
 }
 
 // Two processes that add to one counter: their locks exclude each other.
