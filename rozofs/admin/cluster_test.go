@@ -316,6 +316,30 @@ func TestAProcessThatOnlyHasTheSameIDIsNeverSignalled(t *testing.T) {
 	require.NoError(t, c.Down(s.ctx(), &s.out))
 }
 
+// A daemon whose starter was killed before it could record it is found all the same.
+func TestADaemonThatWasNotRecordedIsFound(t *testing.T) {
+	s := newSite(t)
+	c := s.mustUp()
+	s.events()
+	var pids []int
+	for _, d := range c.Daemons() {
+		p, _, err := readPid(d.pidFile)
+		require.NoError(t, err)
+		pids = append(pids, p.pid)
+		require.NoError(t, os.Remove(d.pidFile))
+	}
+	c.Close()
+	_, err := s.up()
+	require.ErrorContains(t, err, fmt.Sprintf("is up already: exportd (pid %d)", pids[0]))
+	for i, d := range s.status(c).Daemons {
+		require.Equal(t, pids[i], d.PID)
+	}
+	require.NoError(t, c.Down(s.ctx(), &s.out))
+	require.Len(t, s.events(), len(pids), "each has stopped")
+	_, known := unrecorded(c.Daemons()[0])
+	require.False(t, known)
+}
+
 func TestStatusJSONHasStableNames(t *testing.T) {
 	s := newSite(t)
 	s.options.Layout = "1,2,2"

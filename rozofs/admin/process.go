@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -125,5 +126,29 @@ func readPid(name string) (p process, known bool, err error) {
 // running gives the process of a daemon: known as of readPid, alive if it runs.
 func (c *Cluster) running(d Daemon) (p process, known, alive bool, err error) {
 	p, known, err = readPid(d.pidFile)
+	if err == nil && !known {
+		if p, known = unrecorded(d); known {
+			err = writePid(d.pidFile, p)
+		}
+	}
 	return p, known, err == nil && c.alive(p), err
+}
+
+// unrecorded finds a daemon whose starter was killed before it could record it:
+// nothing but the daemon prints to its log.
+func unrecorded(d Daemon) (process, bool) {
+	outputs, _ := filepath.Glob("/proc/[0-9]*/fd/1")
+	for _, output := range outputs {
+		if to, err := os.Readlink(output); err != nil || to != d.Log {
+			continue
+		}
+		dir := filepath.Dir(filepath.Dir(output))
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		program, _, _ := strings.Cut(string(line), "\x00")
+		if p, err := processOf(pid); err == nil && filepath.Base(program) == d.Role {
+			return p, true
+		}
+	}
+	return process{}, false
 }

@@ -67,8 +67,6 @@ func (c *Cluster) spawn(d Daemon) (started, error) {
 	if err != nil {
 		return started{}, fmt.Errorf("start %s: %w", d.Name, err)
 	}
-	// BUG: if this program is killed right here, nobody knows of the daemon: the next
-	// rozo up finds its port taken and says so, and ps tells its id.
 	p, err := processOf(h.Pid)
 	if err == nil {
 		err = writePid(d.pidFile, p)

@@ -2,7 +2,9 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -38,25 +41,25 @@ func TestPostgreSQL(t *testing.T) {
 		require.NoError(t, os.Chown(dir, 65534, 65534))
 	}
 	p.do("initdb", "-D", p.data, "-U", "bench", "--data-checksums", "-A", "trust")
+	t.Cleanup(p.killAll)
 	p.start()
 	p.do("pgbench", p.client("-i", "-q", "-s", strconv.Itoa(scaled(1, 10)))...)
 
-	benched := p.bench(context.Background(), scaled("-t100", "-T60"))
+	benched := p.bench(scaled("-t100", "-T60"))
+	p.reaches(10)
 	c.kill("storaged-2")
+	p.reaches(scaled(100, 1000)) // with a storage missing
 	c.start("storaged-2")
 	require.NoError(t, <-benched)
 	p.balances()
 
-	ctx, stop := context.WithCancel(context.Background())
-	benched = p.bench(ctx, "-T3600")
-	before := p.count()
-	require.Eventually(t, func() bool { return p.count() > before+scaled(50, 2000) }, await, tick)
+	benched = p.bench("-T3600")
+	before := p.reaches(p.count() + scaled(50, 2000))
 	p.kill()
 	require.Error(t, <-benched, "its server was killed")
-	stop()
 	p.start()
 	p.balances()
-	require.Greater(t, p.count(), before)
+	require.GreaterOrEqual(t, p.count(), before, "what was seen committed is kept")
 	p.do("pg_ctl", "-D", p.data, "-w", "stop")
 	require.Contains(t, p.do("pg_checksums", "--check", "-D", p.data), "Bad checksums:  0")
 	c.down()
@@ -66,16 +69,17 @@ func TestPostgreSQL(t *testing.T) {
 	p.do("pg_ctl", "-D", p.data, "-w", "stop")
 }
 
-func (p *postgres) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+// command is a program of PostgreSQL, which ends with the test.
+func (p *postgres) command(name string, args ...string) *exec.Cmd {
 	as := []string{"--reuid", postgresUser, "--regid", postgresUser, "--clear-groups", filepath.Join(p.bin, name)}
-	cmd := exec.CommandContext(ctx, "setpriv", append(as, args...)...)
+	cmd := exec.CommandContext(p.t.Context(), "setpriv", append(as, args...)...)
 	cmd.Dir = p.run
 	return cmd
 }
 
 func (p *postgres) do(name string, args ...string) string {
 	p.t.Helper()
-	out, err := p.command(p.t.Context(), name, args...).CombinedOutput()
+	out, err := p.command(name, args...).CombinedOutput()
 	log, _ := os.ReadFile(p.log)
 	require.NoError(p.t, err, "%s: %s\n%s", name, out, lastBytes(string(log)))
 	return string(out)
@@ -84,7 +88,7 @@ func (p *postgres) do(name string, args ...string) string {
 func (p *postgres) start() {
 	p.t.Helper()
 	// Its output must not be taken: the server would keep the pipe open.
-	cmd := p.command(p.t.Context(), "pg_ctl", "-D", p.data, "-w", "-t", "300", "-l", p.log,
+	cmd := p.command("pg_ctl", "-D", p.data, "-w", "-t", "300", "-l", p.log,
 		"-o", fmt.Sprintf("-c listen_addresses='' -c unix_socket_directories=%s", p.run), "start")
 	err := cmd.Run()
 	log, _ := os.ReadFile(p.log)
@@ -97,10 +101,10 @@ func (p *postgres) client(args ...string) []string {
 }
 
 // bench runs pgbench beside the test.
-func (p *postgres) bench(ctx context.Context, length string) <-chan error {
+func (p *postgres) bench(length string) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
-		out, err := p.command(ctx, "pgbench", p.client("-n", "-c4", "-j2", length)...).CombinedOutput()
+		out, err := p.command("pgbench", p.client("-n", "-c4", "-j2", length)...).CombinedOutput()
 		if err == nil && !strings.Contains(string(out), "number of failed transactions: 0 ") {
 			err = fmt.Errorf("transactions have failed")
 		}
@@ -124,6 +128,23 @@ func (p *postgres) count() int {
 	return n
 }
 
+// reaches waits until n transactions are committed and gives how many there are.
+func (p *postgres) reaches(n int) int {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), await)
+	defer cancel()
+	for {
+		if now := p.count(); now >= n {
+			return now
+		}
+		select {
+		case <-ctx.Done():
+			require.FailNow(p.t, "no progress", "there are not %d transactions after %v", n, await)
+		case <-time.After(tick):
+		}
+	}
+}
+
 // balances compares the four places where each transaction leaves its amount.
 func (p *postgres) balances() {
 	p.t.Helper()
@@ -138,12 +159,8 @@ func (p *postgres) balances() {
 // kill ends the server and all its children at once.
 func (p *postgres) kill() {
 	p.t.Helper()
-	text, err := os.ReadFile(filepath.Join(p.data, "postmaster.pid"))
-	require.NoError(p.t, err)
-	first, _, _ := strings.Cut(string(text), "\n")
-	pid, err := strconv.Atoi(first)
-	require.NoError(p.t, err)
-	all := append([]process{{pid: pid}}, children(p.t, pid)...) // the parent first, which would recover from the death of a child
+	all := p.processes()
+	require.NotEmpty(p.t, all)
 	killAll(all)
 	require.Eventually(p.t, func() bool {
 		for _, q := range all {
@@ -153,14 +170,37 @@ func (p *postgres) kill() {
 		}
 		return true
 	}, await, tick)
-	// A machine whose process 1 does not bury the dead has its number still, and
-	// PostgreSQL would take it for running.
+	if syscall.Kill(all[0].pid, 0) != nil {
+		return // the lock files are left for PostgreSQL to judge
+	}
+	// On a machine whose process 1 does not bury the dead PostgreSQL would take its
+	// predecessor for running.
 	locks, err := filepath.Glob(filepath.Join(p.run, ".s.PGSQL.*"))
 	require.NoError(p.t, err)
 	for _, lock := range append(locks, filepath.Join(p.data, "postmaster.pid")) {
 		require.NoError(p.t, os.Remove(lock))
 	}
 }
+
+// processes are the server and its children, none when it does not run. The server
+// is first, since it would recover from the death of a child.
+func (p *postgres) processes() []process {
+	text, err := os.ReadFile(filepath.Join(p.data, "postmaster.pid"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	require.NoError(p.t, err)
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	require.NoError(p.t, err)
+	if isZombie(pid) {
+		return nil
+	}
+	return append([]process{{pid: pid}}, children(p.t, pid)...)
+}
+
+// killAll is for the end of a test that has failed.
+func (p *postgres) killAll() { killAll(p.processes()) }
 
 func isZombie(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
