@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -231,4 +233,30 @@ func TestRequestNumbersInUseArePassedOver(t *testing.T) {
 		require.NoError(t, echoes(t.Context(), c, "around", nil))
 	}
 	require.EqualValues(t, 3, c.nextID, "0 is taken, so the numbers are -1, 1, 2, 3")
+}
+
+// A connection may be idle for ever, and a frame may come in pieces, but not for ever.
+func TestAFrameThatDoesNotEndEndsTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer, r := withMute(t, echo)
+		time.Sleep(24 * time.Hour)
+		whole := raw(header{total: 8, body: 8, id: 1, op: opEcho}, 4, 0, 0, 0, 's', 'l', 'o', 'w')
+		for _, b := range whole[:len(whole)-1] {
+			_, err := peer.Write([]byte{b})
+			require.NoError(t, err)
+			time.Sleep(frameTimeout / 10)
+		}
+		_, err := peer.Write(whole[len(whole)-1:])
+		require.NoError(t, err)
+		f, err := readFrame(r)
+		require.NoError(t, err)
+		f.release()
+
+		_, err = peer.Write(raw(header{total: 8, body: 8, id: 2, op: opEcho}, 4))
+		require.NoError(t, err)
+		began := time.Now()
+		<-c.Done()
+		require.Equal(t, frameTimeout, time.Since(began))
+		require.ErrorContains(t, c.Err(), "the peer began a frame of 8 bytes and did not end it within 1m0s")
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ const (
 	maxQueuedBytes   = 32 << 20 // bytes queued towards the peer; more make callers wait
 	maxWritevFrames  = 64       // frames in one writev
 	handshakeTimeout = 5 * time.Second
+	frameTimeout     = time.Minute // from the header of a frame to its end
 	readerBytes      = 64 << 10
 )
 
@@ -416,7 +418,7 @@ func (c *Conn) makeRoom(size int) {
 
 func (c *Conn) readLoop(r *bufio.Reader) error {
 	for {
-		f, err := readFrame(r)
+		f, err := c.readFrame(r)
 		if err != nil {
 			return err
 		}
@@ -439,6 +441,29 @@ func (c *Conn) readLoop(r *bufio.Reader) error {
 			c.serve(f)
 		})
 	}
+}
+
+// readFrame waits for a frame as long as it takes, and for the rest of one that has
+// begun for frameTimeout, since its buffers are held meanwhile.
+func (c *Conn) readFrame(r *bufio.Reader) (frame, error) {
+	h, err := readHeader(r, MaxBody, MaxBulk)
+	if err != nil {
+		return frame{}, err
+	}
+	if r.Buffered() >= int(h.total) {
+		return readRest(r, h)
+	}
+	if err := c.nc.SetReadDeadline(time.Now().Add(frameTimeout)); err != nil {
+		return frame{}, err
+	}
+	f, err := readRest(r, h)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return frame{}, vocab.Errorf(vocab.Unavailable, "the peer began a frame of %d bytes and did not end it within %v", h.total, frameTimeout)
+	}
+	if err == nil {
+		err = c.nc.SetReadDeadline(time.Time{})
+	}
+	return f, err
 }
 
 // deliver hands a reply to its call. A call that has given up has removed

@@ -82,14 +82,23 @@ func readFrame(r io.Reader) (frame, error) { return readFrameWithin(r, MaxBody, 
 func readHello(r io.Reader) (frame, error) { return readFrameWithin(r, maxHelloBody, 0) }
 
 func readFrameWithin(r io.Reader, maxBody, maxBulk uint32) (frame, error) {
-	var raw [HeaderBytes]byte
-	if _, err := io.ReadFull(r, raw[:]); err != nil {
-		return frame{}, err
-	}
-	h, err := parseHeader(&raw, maxBody, maxBulk)
+	h, err := readHeader(r, maxBody, maxBulk)
 	if err != nil {
 		return frame{}, err
 	}
+	return readRest(r, h)
+}
+
+func readHeader(r io.Reader, maxBody, maxBulk uint32) (header, error) {
+	var raw [HeaderBytes]byte
+	if _, err := io.ReadFull(r, raw[:]); err != nil {
+		return header{}, err
+	}
+	return parseHeader(&raw, maxBody, maxBulk)
+}
+
+// readRest reads what follows a header.
+func readRest(r io.Reader, h header) (frame, error) {
 	f := frame{header: h, bodyBuf: NewBuffer(int(h.body))}
 	if _, err := io.ReadFull(r, f.bodyBuf.B); err != nil {
 		f.release()
