@@ -245,3 +245,12 @@ func joinErrors(errs []error) error {
 	}
 	return errors.Join(errs...)
 }
+
+// reasons puts errors, if any, at the end of a message.
+func reasons(errs []error) string {
+	err := joinErrors(errs)
+	if err == nil {
+		return ""
+	}
+	return ": " + err.Error()
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rozofs-go/rozo/rozofs"
+	"github.com/rozofs-go/rozo/rozofs/vocab"
 )
 
 func TestStoragesMayFailWhileWritingAndReading(t *testing.T) {
@@ -122,6 +123,39 @@ func TestSparesGoToStoragesThatAreDownFirst(t *testing.T) {
 			c.mount(t).holds("f", data)
 		})
 	}
+}
+
+// With too few storages a write ends with an error that names those that are missing,
+// whatever hangs meanwhile, and what could not be written is kept for the next attempt.
+func TestAWriteToTooFewStoragesEnds(t *testing.T) {
+	c := startCluster(t, form{layout: "1"})
+	client, err := rozofs.Mount(t.Context(), rozofs.Config{Hosts: []string{c.export.addr}, Export: "test", ExportTimeout: patience, StorageTimeout: 2 * time.Second})
+	require.NoError(t, err)
+	m := &mount{Tree: client.Tree(rozofs.Caller{UID: 1000, GID: 100}), t: t, client: client}
+	t.Cleanup(m.close)
+	f, err := m.Create(t.Context(), "f")
+	require.NoError(t, err)
+	data := random(4, 300_000)
+	_, err = f.Write(data)
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	home := func(i int) int { return int(f.Handle().SIDs()[i]) - 1 }
+	c.hangStorage(home(0))
+	c.killStorage(home(1))
+	c.killStorage(home(2))
+	data = random(5, 300_000)
+	_, err = f.WriteAt(data, 0)
+	require.NoError(t, err)
+	for range 2 {
+		err = f.Sync()
+		require.ErrorIs(t, err, vocab.Unavailable)
+		require.ErrorContains(t, err, "fewer than 6 storages took it within")
+		require.ErrorContains(t, err, c.storages[home(1)].addr)
+	}
+	c.restartStorage(home(1))
+	require.NoError(t, f.Sync())
+	require.NoError(t, f.Close())
+	c.mount(t).holds("f", data)
 }
 
 func TestOpenFilesOutliveARestartOfExportd(t *testing.T) {

@@ -1,6 +1,8 @@
 package rozofs_test
 
 import (
+	"context"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -15,6 +17,7 @@ import (
 	"github.com/rozofs-go/rozo/exportd"
 	"github.com/rozofs-go/rozo/rozofs"
 	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
 	"github.com/rozofs-go/rozo/storaged"
 )
 
@@ -41,6 +44,7 @@ func (f form) String() string {
 type cluster struct {
 	t        testing.TB
 	layout   vocab.Layout
+	id       vocab.ClusterID
 	dir      string
 	export   *exportNode
 	storages []*storageNode
@@ -74,6 +78,7 @@ func startCluster(t testing.TB, f form) *cluster {
 	require.NoError(t, err)
 	c := &cluster{t: t, layout: layout, dir: t.TempDir()}
 	id := vocab.ClusterID{1: byte(rand.Uint32()), 15: 1}
+	c.id = id
 	storages := make([]exportd.Storage, layout.Safe)
 	for i := range storages {
 		sid := vocab.StorageID{CID: 1, SID: vocab.SID(i + 1)}
@@ -132,7 +137,25 @@ func (d *daemon) stop() {
 
 func (c *cluster) killStorage(i int)    { c.storages[i].stop() }
 func (c *cluster) restartStorage(i int) { c.storages[i].start() }
-func (c *cluster) restartExport()       { c.export.stop(); c.export.start() }
+
+// hangStorage replaces a storage by one that takes requests and never answers.
+func (c *cluster) hangStorage(i int) {
+	c.killStorage(i)
+	n := *c.storages[i]
+	n.make = func() (server, error) {
+		return &wire.Server{
+			Hello: wire.Hello{Role: wire.RoleStoraged, Cluster: c.id, Boot: 1, Name: "hung"}, Log: slog.New(slog.DiscardHandler),
+			Handler: func(ctx context.Context, _ *wire.Request) (wire.Message, wire.Bulk, error) {
+				<-ctx.Done()
+				return nil, wire.Bulk{}, ctx.Err()
+			},
+		}, nil
+	}
+	n.start()
+	c.t.Cleanup(n.stop)
+}
+
+func (c *cluster) restartExport() { c.export.stop(); c.export.start() }
 
 // losePower stops a storage and takes away every slot that it holds.
 func (c *cluster) losePower(i int) {

@@ -92,17 +92,23 @@ func (w *sender) relieve(projections []int) error {
 	return nil
 }
 
-// stuckTwice tells whether a projection has had nowhere to go for a while, with
-// spares in the hands of others whose homes are not down. A new version gives the
-// spares out anew, those first that need them most.
+// stuckTwice tells whether, for a while, a projection has had nowhere to go but
+// others hold spares whose homes are not down; or whether its home has been late
+// and others hold spares whose homes are well. A new version gives the spares out
+// anew, those first that need them most.
 func (w *sender) stuckTwice(projections []int) bool {
-	held := false
+	held, needless := false, false
 	for p := len(w.slots); p < len(w.spares); p++ {
-		held = held || w.spares[p] >= 0 && w.state(w.spares[p]) != nodeDown
+		if w.spares[p] >= 0 {
+			state := w.state(w.spares[p])
+			held, needless = held || state != nodeDown, needless || state == nodeUp
+		}
 	}
 	before := w.stuck
-	w.stuck = slices.ContainsFunc(projections, func(i int) bool { return w.run.at[i].position < 0 && w.pending[i] == 0 })
-	return before && w.stuck && held
+	w.stuck = slices.ContainsFunc(projections, func(i int) bool {
+		return w.run.at[i].position < 0 && (held && w.pending[i] == 0 || needless && w.state(i) == nodeLate)
+	})
+	return before && w.stuck
 }
 
 // spareToSpare tells whether a projection whose home is late can have a spare
@@ -327,7 +333,7 @@ func (w *sender) timedOut() error {
 			errs = append(errs, fmt.Errorf("sid %d: %w", w.dist.SIDs[p], err))
 		}
 	}
-	return vocab.Errorf(vocab.Unavailable, "write of blocks %d to %d of %v: fewer than %d storages took it within %v (%s) %v",
+	return vocab.Errorf(vocab.Unavailable, "write of blocks %d to %d of %v: fewer than %d storages took it within %v (%s)%s",
 		w.run.first, w.run.first+uint64(len(w.run.pages))-1, w.f.place.FID, len(w.slots),
-		w.f.c.cfg.StorageTimeout, w.f.c.pool.missing(&w.dist), joinErrors(errs))
+		w.f.c.cfg.StorageTimeout, w.f.c.pool.missing(&w.dist), reasons(errs))
 }

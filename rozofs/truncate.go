@@ -168,8 +168,8 @@ func (d *discarder) take(r discarded) {
 
 func (d *discarder) tooFew(need int) error {
 	done, _ := d.count()
-	return vocab.Errorf(vocab.Unavailable, "truncation of %v: %d of %d storages took it (%s): %v",
-		d.f.place.FID, done, need, d.f.c.pool.missing(d.dist), joinErrors(d.errs))
+	return vocab.Errorf(vocab.Unavailable, "truncation of %v: %d of %d storages took it (%s)%s",
+		d.f.place.FID, done, need, d.f.c.pool.missing(d.dist), reasons(d.errs))
 }
 
 func (d *discarder) count() (done, pending int) {

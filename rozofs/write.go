@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/block"
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -209,7 +210,7 @@ func (f *file) sendFullRuns(ctx context.Context) error {
 
 // flush sends what is dirty and waits until all that was sent is complete.
 func (f *file) flush(ctx context.Context) error {
-	for {
+	for began := time.Now(); ; {
 		f.mu.Lock()
 		crowded := f.crowded
 		f.mu.Unlock()
@@ -223,6 +224,10 @@ func (f *file) flush(ctx context.Context) error {
 		f.mu.Unlock()
 		if !again {
 			return f.takeFailure()
+		}
+		if took := time.Since(began); took > f.c.cfg.StorageTimeout {
+			return vocab.Errorf(vocab.Unavailable, "write of %v: fewer than %d storages took it within %v (%s)",
+				f.place.FID, f.coder.Geometry.Layout.Forward, took.Round(time.Second), f.c.pool.missing(f.distribution()))
 		}
 	}
 }
