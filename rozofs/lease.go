@@ -83,7 +83,7 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	f.serverCtime = reply.Attr.Ctime
 	f.place, f.coder = reply.Placement, coder
 	if reply.Lease.Epoch != f.lease.Epoch {
-		f.counter = 0
+		f.counter, f.finality = 0, finality{}
 	}
 	f.lease = reply.Lease
 	if overtaken {
@@ -141,6 +141,7 @@ func (c *Client) recall(ctx context.Context, m wire.RecallRequest) error {
 			c.log.Error("a file's data could not be saved before its lease was recalled", "ino", uint64(f.ino), "err", err)
 			f.abandon(err)
 		}
+		c.tellFinal([]*file{f})
 	}
 	f.mu.Lock()
 	item := f.releaseItem(min(m.Keep, kind))
@@ -248,6 +249,7 @@ func (f *file) abandon(why error) {
 		f.dropPage(b)
 	}
 	f.runs, f.uncommitted = nil, false
+	f.finality.lost = true
 	f.failure = errors.Join(f.failure, why)
 	f.broadcast()
 }

@@ -276,6 +276,7 @@ func (w *sender) try(i, position int) {
 		Target:       st.target(w.f.c.session.id(), w.run.version.Epoch),
 		Run:          wire.Run{FID: w.f.place.FID, Generation: w.dist.Generation, First: w.run.first, Count: uint32(len(w.run.pages))},
 		PayloadBytes: uint32(w.f.coder.RoomAt(position)),
+		Final:        w.run.final,
 	}
 	w.pending[i]++
 	if i == position {

@@ -166,6 +166,11 @@ func (f *file) durable(runs []*run, done synced) bool {
 	for _, r := range runs {
 		gone[r] = true
 		safe := f.isSynced(r, done)
+		if safe {
+			f.finality.durable(r)
+		} else {
+			f.finality.failed(r)
+		}
 		for j, pg := range r.pages {
 			b := r.first + uint64(j)
 			if f.pages[b] != pg || pg.run != r {

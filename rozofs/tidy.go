@@ -54,6 +54,7 @@ func (c *Client) tidySoon() {
 // saveOpen makes durable what complete runs there are. It holds no lease: under
 // one that was lost the storages refuse.
 func (c *Client) saveOpen(ctx context.Context) {
+	defer func() { c.tellFinal(c.allFiles()) }()
 	var files []*file
 	for _, f := range c.allFiles() {
 		f.mu.Lock()
@@ -107,6 +108,7 @@ func (c *Client) retire(ctx context.Context, files []*file) error {
 	if err := c.saveRuns(ctx, ready); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
+	c.tellFinal(ready)
 	for _, f := range ready {
 		f.mu.Lock()
 		if f.known || f.lease.Kind != wire.LeaseNone {

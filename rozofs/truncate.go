@@ -69,11 +69,20 @@ func (f *file) cut(ctx context.Context, size, old uint64) error {
 	f.uncommitted = true
 	f.counter++
 	version := vocab.Version{Epoch: f.lease.Epoch, Counter: f.counter}
+	f.finality.begun(f.counter)
 	f.mu.Unlock()
-	if (old+bytes-1)/bytes <= keep {
-		return nil
+	var err error
+	if (old+bytes-1)/bytes > keep {
+		err = f.discard(ctx, keep, version)
 	}
-	return f.discard(ctx, keep, version)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil {
+		f.finality.lost = true
+		return err
+	}
+	f.finality.cut(keep, version.Counter)
+	return nil
 }
 
 // discard drops the blocks from first on, on at least forward storages, and gives
@@ -184,6 +193,7 @@ func (d *discarder) count() (done, pending int) {
 	return done, pending
 }
 
+// discardAt discards on one storage, durably.
 func (f *file) discardAt(ctx context.Context, dist *vocab.Distribution, position int, first uint64, version vocab.Version) error {
 	st, err := f.c.pool.at(dist, position)
 	if err != nil {
@@ -196,7 +206,14 @@ func (f *file) discardAt(ctx context.Context, dist *vocab.Distribution, position
 		Run:     wire.Run{FID: f.place.FID, Generation: dist.Generation, First: first},
 		Version: version,
 	}
-	buf, err := st.call(ctx, writing, wire.OpDiscard, &req, wire.Bulk{}, &wire.BootReply{})
+	var reply wire.BootReply
+	buf, err := st.call(ctx, writing, wire.OpDiscard, &req, wire.Bulk{}, &reply)
+	buf.Release()
+	if err != nil {
+		return err
+	}
+	sync := wire.SyncRequest{Target: req.Target, Boot: reply.Boot, FIDs: []vocab.FID{f.place.FID}}
+	buf, err = st.call(ctx, writing, wire.OpSync, &sync, wire.Bulk{}, &wire.BootReply{})
 	buf.Release()
 	return err
 }

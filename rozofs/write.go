@@ -27,8 +27,9 @@ type run struct {
 	first   uint64
 	pages   []*page
 	version vocab.Version
-	used    int     // user bytes in the last block; the others are full
-	at      []place // by projection
+	final   vocab.Version // up to which all of the file was final when it was encoded
+	used    int           // user bytes in the last block; the others are full
+	at      []place       // by projection
 }
 
 // place is where a projection lies and under which boot it was taken.
@@ -302,6 +303,8 @@ func (f *file) encode(first uint64, n int) (*run, slotSet, error) {
 	}
 	f.counter++
 	r.version = vocab.Version{Epoch: f.lease.Epoch, Counter: f.counter}
+	r.final = f.final()
+	f.finality.begun(f.counter)
 	size := uint64(f.coder.BlockBytes())
 	last := first + uint64(len(r.pages)-1)
 	r.used = int(min(size, f.attr.Size-last*size))
@@ -372,6 +375,7 @@ func (f *file) sent(r *run, err error) {
 		} else {
 			f.failure = err
 		}
+		f.finality.failed(r)
 		for _, pg := range r.pages {
 			if pg.run == r && pg.buf != nil {
 				pg.dirty, pg.run = true, nil

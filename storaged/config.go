@@ -19,6 +19,8 @@ const (
 	DefaultMaxOpenFiles = 1024
 	MaxMaxOpenFiles     = 1 << 20
 	DefaultMaxBulkBytes = 256 << 20
+	DefaultJournalBytes = 256 << 20
+	MinJournalBytes     = 1 << 20
 	MinMaxBulkBytes     = connShare * wire.MaxBulk
 	MaxRoots            = 255
 )
@@ -52,6 +54,10 @@ type Config struct {
 	// MaxBulkBytes bounds the bulk parts of requests and replies in service.
 	// Default 256 MiB, at least MinMaxBulkBytes.
 	MaxBulkBytes int64
+	// JournalBytes is the length of a root's journal at which writes wait until some of
+	// it is in place, which begins at half of it. Default 256 MiB, at least
+	// MinJournalBytes.
+	JournalBytes int64
 	// Name is what peers see in their logs. Default "storaged".
 	Name string
 	// Log receives what the server has to say. Default: discarded.
@@ -68,6 +74,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxBulkBytes == 0 {
 		c.MaxBulkBytes = DefaultMaxBulkBytes
+	}
+	if c.JournalBytes == 0 {
+		c.JournalBytes = DefaultJournalBytes
 	}
 	if c.Name == "" {
 		c.Name = "storaged"
@@ -117,6 +126,9 @@ func (c Config) Validate() error {
 	}
 	if c.MaxBulkBytes < MinMaxBulkBytes {
 		bad("bulk of %d bytes: want at least %d", c.MaxBulkBytes, MinMaxBulkBytes)
+	}
+	if c.JournalBytes < MinJournalBytes {
+		bad("journal of %d bytes: want at least %d", c.JournalBytes, MinJournalBytes)
 	}
 	if len(c.Name) > 255 {
 		bad("name of %d bytes: want at most 255", len(c.Name))

@@ -34,6 +34,9 @@ func (s *Server) delete(ctx context.Context, r *wire.Request) (wire.Message, wir
 			return nil, wire.Bulk{}, err
 		}
 	}
+	if err := rt.syncJournal(); err != nil {
+		return nil, wire.Bulk{}, err
+	}
 	if err := rt.syncBuckets(touched); err != nil {
 		return nil, wire.Bulk{}, err
 	}
@@ -65,6 +68,11 @@ func (r *root) remove(fid vocab.FID, touched map[int]bool) error {
 		return r.failure("remove "+name, err)
 	}
 	touched[b] = true
+	if r.journal.pendingOf(fid) != nil {
+		if err := r.journal.append(&record{kind: recordGone, fid: fid}); err != nil {
+			return r.failure("write the journal", err)
+		}
+	}
 	s.deleted = true
 	s.dirty.Store(false)
 	s.kept.Store(true)

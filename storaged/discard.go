@@ -3,6 +3,7 @@ package storaged
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -34,59 +35,114 @@ func (s *Server) discard(ctx context.Context, r *wire.Request) (wire.Message, wi
 	return &wire.BootReply{Boot: s.boot}, wire.Bulk{}, nil
 }
 
-// discard drops slots of the run up to the version. What it changes is durable
-// after the next sync.
+// discard records that what the run has up to the version reads as absent. It is durable
+// after the next sync, and what it discards is taken away once the version is final.
 //
-// BUG: only discards to the end of a file that is there leave a tombstone, the
-// three latest that matter. A write that is older than another discard and
-// arrives after it brings its blocks back on this storage.
+// BUG: a file that has nothing on this storage keeps no discard: a write that is older and
+// arrives after it is kept.
 func (s *slotFile) discard(run *wire.Run, v vocab.Version) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.deleted {
+		return nil
+	}
 	if err := s.open(); err != nil {
 		return err
 	}
-	if s.f == nil || s.state == formless {
+	switch s.state {
+	case formless:
 		return nil
-	}
-	if s.state == broken {
+	case broken:
 		return vocab.Errorf(vocab.Corrupt, "file %v: the header of its slot file is broken", s.fid)
 	}
 	if err := s.checkGeneration(run.Generation); err != nil {
 		return err
 	}
-	s.dirty.Store(true)
-	toEnd := run.Count == 0
-	if err := s.noteDiscard(run, v, toEnd); err != nil {
+	h := s.head.clone()
+	h.Generation = max(h.Generation, run.Generation)
+	h.MaxEpoch = max(h.MaxEpoch, v.Epoch)
+	var beside []*record
+	if run.Count > 0 {
+		beside = append(beside, voidRecord(run, v))
+	} else if !h.addCut(cut{run.First, v}) {
+		return vocab.Errorf(vocab.Overloaded, "file %v: %d truncations are not final: sync them first", s.fid, maxCuts)
+	}
+	if err := s.setHead(h, beside...); err != nil {
 		return err
 	}
-	n := s.head.slotsIn(s.size)
-	first, end := min(run.First, n), n
-	if !toEnd {
-		end = min(run.First+uint64(run.Count), n)
-	}
-	if v.Compare(s.newest) >= 0 {
-		return s.drop(first, end)
-	}
-	return s.dropOlder(first, end, v)
+	s.raiseNewest(v)
+	return s.cutInPlace()
 }
 
-// noteDiscard brings the header up to the discard.
-func (s *slotFile) noteDiscard(run *wire.Run, v vocab.Version, toEnd bool) error {
-	h := s.head
-	h.Generation = max(h.Generation, run.Generation)
-	if toEnd {
-		h.MaxEpoch = max(h.MaxEpoch, v.Epoch)
-		h.addCut(cut{run.First, v})
-		return s.writeHead(h, v)
-	}
-	if h.Generation == s.head.Generation {
+// finalize takes note that all versions up to v are durable on forward storages, or
+// replaced by such.
+func (s *slotFile) finalize(v vocab.Version) error {
+	if s.state != formed || v.Compare(s.head.Final) <= 0 {
 		return nil
 	}
-	return s.writeHead(h, s.newest)
+	s.root.finals.Add(1)
+	s.head.Final = v // the journal learns it with the next change of the header
+	if s.log != nil {
+		s.log.final = v
+	}
+	return s.cutInPlace()
 }
 
-// dropOlder drops the slots from first to end that are not above v. Broken ones
+// cutInPlace takes away what final truncations have discarded.
+func (s *slotFile) cutInPlace() error {
+	for _, c := range s.head.Cuts {
+		if c.Version.Compare(s.head.Final) > 0 || c.Version.Compare(s.cutDone) <= 0 {
+			continue
+		}
+		if s.log != nil {
+			s.log.cut(c)
+		}
+		if s.f == nil {
+			continue
+		}
+		end := s.head.slotsIn(s.size)
+		drop := s.drop
+		if c.Version.Compare(s.newest) < 0 {
+			drop = func(first, end uint64) error { return s.dropOlder(first, end, c.Version) }
+		}
+		if err := drop(min(c.First, end), end); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.head.Cuts {
+		if c.Version.Compare(s.head.Final) <= 0 && c.Version.Compare(s.cutDone) > 0 {
+			s.cutDone = c.Version
+		}
+	}
+	end := s.head.slotsIn(s.size)
+	if end >= s.head.Covered {
+		return nil
+	}
+	h := s.head.clone()
+	h.Covered = end // writes there go in place again when this is durable
+	return s.setHead(h)
+}
+
+// cut drops the entries that a final truncation has discarded.
+func (p *pending) cut(c cut) {
+	for block := range p.blocks {
+		if block >= c.First {
+			p.drop(block, func(v vocab.Version) bool { return v.Compare(c.Version) <= 0 })
+		}
+	}
+}
+
+// drop drops the entries of a block whose versions match.
+func (p *pending) drop(block uint64, match func(vocab.Version) bool) {
+	all := slices.DeleteFunc(p.blocks[block], func(e entry) bool { return match(e.version) })
+	if len(all) == 0 {
+		delete(p.blocks, block)
+		return
+	}
+	p.blocks[block] = all
+}
+
+// dropOlder drops the slots in place from first to end that are not above v. Broken ones
 // stay, since nobody knows their version.
 func (s *slotFile) dropOlder(first, end uint64, v vocab.Version) error {
 	extents, _, err := s.dataExtents(first, end)
@@ -119,6 +175,7 @@ func (s *slotFile) drop(first, end uint64) error {
 	if end >= s.head.slotsIn(s.size) {
 		if err = s.f.truncate(at); err == nil {
 			s.size = at
+			s.shrunk++
 		}
 	} else {
 		err = s.f.punch(at, s.head.offset(end)-at)

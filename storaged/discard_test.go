@@ -1,6 +1,7 @@
 package storaged
 
 import (
+	"math"
 	"os"
 	"testing"
 
@@ -48,14 +49,18 @@ func TestDiscard(t *testing.T) {
 func TestDiscardToTheEndFreesSpaceAndKeepsTheHeader(t *testing.T) {
 	g := newRig(t)
 	g.write(0, version(1), version(1), version(1))
-	g.discard(0, 0, version(2))
+	g.fold()
+	g.discard(0, 0, vocab.Version{Epoch: 10, Counter: math.MaxUint64})
 	info, err := os.Stat(g.slotPath())
 	require.NoError(t, err)
 	require.Equal(t, int64(slotFileHeader), info.Size())
 	g.restart()
 	require.Equal(t, []found{absent}, g.read(0, 1))
-	g.write(1, version(3))
-	require.Equal(t, []found{absent, present(version(3)), absent}, g.read(0, 3))
+	g.to.Epoch = 11
+	later := vocab.Version{Epoch: 11}
+	later.Counter = 1
+	g.write(1, later)
+	require.Equal(t, []found{absent, present(later), absent}, g.read(0, 3))
 }
 
 func TestWriteThatArrivesAfterItsDiscardIsLeftOut(t *testing.T) {
@@ -74,6 +79,7 @@ func TestWriteThatArrivesAfterItsDiscardIsLeftOut(t *testing.T) {
 func TestDiscardKeepsBrokenSlotsOfUnknownVersion(t *testing.T) {
 	g := newRig(t)
 	g.write(0, version(1), version(7), version(1))
+	g.fold()
 	g.damage(slotFileHeader + 1)
 	g.discard(0, 0, version(2))
 	require.Equal(t, []found{unknown, present(version(7)), absent}, g.read(0, 3))
@@ -123,7 +129,10 @@ func TestCutsKeepWhatMatters(t *testing.T) {
 	h.addCut(cut{20, version(3)})
 	h.addCut(cut{30, version(5)})
 	require.Len(t, h.Cuts, 3)
-	h.addCut(cut{25, version(4)}) // one too many: the oldest goes
+	require.False(t, h.addCut(cut{25, version(4)}), "one too many, and the oldest is not final")
+	require.Len(t, h.Cuts, 3)
+	h.Final = version(1)
+	require.True(t, h.addCut(cut{25, version(4)}), "the oldest goes")
 	require.Equal(t, []cut{{20, version(3)}, {30, version(5)}, {25, version(4)}}, h.Cuts)
 	require.True(t, h.cutOff(25, version(4)))
 	require.False(t, h.cutOff(24, version(4)))

@@ -18,6 +18,8 @@ type disk interface {
 	// open opens a regular file; flag as in os.OpenFile.
 	open(name string, flag int) (file, error)
 	mkdir(name string) error
+	// names lists a directory.
+	names(dir string) ([]string, error)
 	remove(name string) error
 	rename(from, to string) error
 	// syncDir makes the entries of a directory durable.
@@ -91,6 +93,15 @@ func (d osDisk) mkdir(name string) error      { return d.root.Mkdir(name, 0o700)
 func (d osDisk) remove(name string) error     { return d.root.Remove(name) }
 func (d osDisk) rename(from, to string) error { return d.root.Rename(from, to) }
 func (d osDisk) close() error                 { return d.root.Close() }
+
+func (d osDisk) names(dir string) ([]string, error) {
+	f, err := d.root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
 
 func (d osDisk) syncDir(name string) error {
 	f, err := d.root.Open(name)

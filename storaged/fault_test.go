@@ -3,6 +3,7 @@ package storaged
 import (
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -124,31 +125,38 @@ func (f *faultFile) datasync() error {
 	return f.file.datasync()
 }
 
-// failing makes one call fail on slot files.
+// failing makes one call fail on slot files, on the journal, and in directories.
 func failing(call string, err error) func(string, string) error {
 	return func(c, name string) error {
-		if c == call && strings.HasPrefix(name, slotsDir) {
+		if c == call && (strings.HasPrefix(name, slotsDir) || strings.HasPrefix(name, journalDir)) {
 			return err
 		}
 		return nil
 	}
 }
 
+// large gives versions enough for a run that is written in place.
+func large(v vocab.Version) []vocab.Version {
+	return slices.Repeat([]vocab.Version{v}, minDirect/(wire.SlotHeaderBytes+testPayload)+1)
+}
+
 func TestFullDiskTakesBackWhatItHalfWrote(t *testing.T) {
 	g, d := newFaultRig(t)
 	d.set(failing("write", syscall.ENOSPC))
 	require.ErrorIs(t, g.tryWrite(0, version(1), version(1)), vocab.NoSpace)
-	_, err := os.Stat(g.slotPath())
-	require.ErrorIs(t, err, os.ErrNotExist, "the new file is gone")
+	require.Equal(t, []found{absent, absent}, g.read(0, 2))
 
 	d.set(nil)
 	g.write(0, version(1))
-	d.set(failing("write", syscall.EDQUOT))
-	require.ErrorIs(t, g.tryWrite(1, version(2), version(2)), vocab.NoSpace)
-	info, err := os.Stat(g.slotPath())
-	require.NoError(t, err)
-	require.Equal(t, int64(slotFileHeader+wire.SlotHeaderBytes+testPayload), info.Size())
-	require.Equal(t, []found{present(version(1)), absent, absent}, g.read(0, 3))
+	g.fold()
+	for _, versions := range [][]vocab.Version{{version(2), version(2)}, large(version(2))} {
+		d.set(failing("write", syscall.EDQUOT))
+		require.ErrorIs(t, g.tryWrite(1, versions...), vocab.NoSpace)
+		info, err := os.Stat(g.slotPath())
+		require.NoError(t, err)
+		require.Equal(t, int64(slotFileHeader+wire.SlotHeaderBytes+testPayload), info.Size())
+		require.Equal(t, []found{present(version(1)), absent, absent}, g.read(0, 3))
+	}
 
 	d.set(nil)
 	require.Equal(t, wire.HealthUp, g.status().Health)
@@ -175,8 +183,8 @@ func TestFailedDiskIsOutOfServiceUntilRestart(t *testing.T) {
 		t.Run(call, func(t *testing.T) {
 			g, d := newFaultRig(t)
 			other := vocab.MakeFID(1, 1, 1, 500000)
-			if call == "datasync" || call == "syncdir" {
-				g.write(0, version(1))
+			if call == "datasync" || call == "syncdir" || call == "remove" {
+				g.write(0, large(version(1))...)
 			}
 			d.set(failing(call, syscall.EIO))
 			var err error
@@ -212,36 +220,45 @@ func TestUnreadableSlotsAreUnknownAndHarmNothingElse(t *testing.T) {
 	d.set(failing("read", syscall.EIO))
 	require.Equal(t, []found{unknown, unknown, absent}, g.read(0, 3))
 	d.set(nil)
+	g.fold()
+	d.set(failing("read", syscall.EIO))
+	require.Equal(t, []found{unknown, unknown, absent}, g.read(0, 3))
+	d.set(nil)
 	require.Equal(t, wire.HealthUp, g.status().Health)
 	require.Equal(t, []found{present(version(1)), present(version(1))}, g.read(0, 2))
 }
 
+// What is written in place is synced there, and then noted in the journal; small writes to
+// however many files are one sync of the journal.
 func TestSyncCoversFilesAndDirectories(t *testing.T) {
 	g, d := newFaultRig(t)
-	d.set(nil)
-	g.write(0, version(1))
-	g.sync()
 	bucket := bucketName(bucketOf(testFID))
-	require.Equal(t, 1, d.count("datasync "+slotFileName(testFID)))
-	require.Equal(t, 1, d.count("syncdir "+bucket))
-	require.Equal(t, 1, d.count("syncdir "+slotsDir))
-	g.write(1, version(1))
-	g.sync()
-	require.Equal(t, 2, d.count("datasync "+slotFileName(testFID)))
-	require.Equal(t, 1, d.count("syncdir "+bucket), "no entry is new")
-	g.remove(testFID)
-	require.Equal(t, 2, d.count("syncdir "+bucket), "a removal is durable")
-
-	// What an earlier run made may lack its entry.
-	fid := vocab.MakeFID(1, 1, 1, 99999)
-	req := &wire.WriteRequest{Target: g.to, Run: wire.Run{FID: fid, Count: 1}, PayloadBytes: testPayload}
-	require.NoError(t, g.send(wire.OpWrite, req, slots(fid, 0, version(1)), nil))
-	g.restart()
+	segment := g.srv.order[0].journal.current.seq
+	counts := func(file, dir, journal int) {
+		t.Helper()
+		require.Equal(t, []int{file, dir, journal},
+			[]int{d.count("datasync " + slotFileName(testFID)), d.count("syncdir " + bucket), d.count("datasync " + segmentName(segment))})
+		d.set(nil)
+	}
 	d.set(nil)
-	require.NoError(t, g.send(wire.OpWrite, req, slots(fid, 0, version(1)), nil))
-	require.NoError(t, g.trySync(g.srv.Boot(), fid))
-	require.Equal(t, 1, d.count("syncdir "+bucketName(bucketOf(fid))))
-	require.Equal(t, 1, d.count("datasync "+slotFileName(fid)))
+	g.write(0, large(version(1))...)
+	g.sync()
+	counts(1, 1, 1)
+	g.sync()
+	counts(0, 0, 0)
+	g.write(1, version(2))
+	var fids []vocab.FID
+	for i := range 10 {
+		fid := vocab.MakeFID(1, 1, 1, vocab.Ino(500+i))
+		req := &wire.WriteRequest{Target: g.to, Run: wire.Run{FID: fid, Count: 1}, PayloadBytes: testPayload}
+		require.NoError(t, g.send(wire.OpWrite, req, slots(fid, 0, version(1)), nil))
+		fids = append(fids, fid)
+	}
+	require.NoError(t, g.trySync(g.srv.Boot(), append(fids, testFID)...))
+	require.Zero(t, d.count("datasync "+slotFileName(fids[0])))
+	counts(0, 0, 1)
+	g.remove(testFID)
+	counts(0, 1, 1)
 }
 
 func TestFailedFenceIsNotAcknowledged(t *testing.T) {

@@ -117,6 +117,7 @@ func flipped(b []byte, at int) []byte {
 func TestLinksOutOfTheRootAreNotFollowed(t *testing.T) {
 	g := newRig(t)
 	g.write(0, version(1))
+	g.fold()
 	g.stop()
 	outside := filepath.Join(t.TempDir(), "outside")
 	require.NoError(t, os.Rename(g.slotPath(), outside))

@@ -21,7 +21,7 @@ func (s *Server) read(ctx context.Context, r *wire.Request) (wire.Message, wire.
 	f := rt.files.acquire(req.FID)
 	defer rt.files.release(f)
 	reply := &wire.ReadReply{Boot: s.boot}
-	plan, err := f.planRead(ctx, &req.Run)
+	plan, err := f.planRead(ctx, &req.Run, req.Below)
 	if err != nil || plan.nothing() {
 		return reply, wire.Bulk{}, err
 	}
@@ -46,14 +46,15 @@ type readPlan struct {
 	from, to uint64 // the slots of the run that the file has
 	bytes    int    // that they take, at most
 	unknown  bool   // what the file holds nobody knows
+	below    vocab.Version
 }
 
 func (p *readPlan) nothing() bool { return p.from >= p.to && !p.unknown }
 
 // planRead bounds what a read takes. Slots that are added to the file between
 // plan and read were absent during the read, and so are left out.
-func (s *slotFile) planRead(ctx context.Context, run *wire.Run) (readPlan, error) {
-	p := readPlan{run: *run}
+func (s *slotFile) planRead(ctx context.Context, run *wire.Run, below vocab.Version) (readPlan, error) {
+	p := readPlan{run: *run, below: below}
 	leave, err := s.root.work(ctx)
 	if err != nil {
 		return p, err
@@ -64,30 +65,38 @@ func (s *slotFile) planRead(ctx context.Context, run *wire.Run) (readPlan, error
 	}
 	defer s.mu.RUnlock()
 	switch {
-	case s.f == nil || s.state == formless || run.Count == 0:
+	case s.state == formless || run.Count == 0:
 		return p, nil
 	case s.state == broken:
 		p.unknown = true
 		return p, nil
 	}
-	n := s.head.slotsIn(s.size)
+	n := s.end()
 	p.from, p.to = min(run.First, n), min(run.First+uint64(run.Count), n)
 	p.bytes = int(min(int64(p.to-p.from)*s.head.stride(), wire.MaxBulk))
 	return p, s.checkGeneration(run.Generation)
 }
 
-// bytesOf is the size of the slots from to to as far as the file goes.
+// end is the block behind the last that has a slot.
+func (s *slotFile) end() uint64 {
+	n := s.head.slotsIn(s.size)
+	if s.log != nil {
+		n = max(n, s.log.end)
+	}
+	return n
+}
+
+// bytesOf is the size of the slots in place from from to to as far as the file goes.
 func (s *slotFile) bytesOf(from, to uint64) int64 {
 	if from >= to {
 		return 0
 	}
-	return min(s.head.offset(to), s.size) - s.head.offset(from)
+	return max(0, min(s.head.offset(to), s.size)-s.head.offset(from))
 }
 
-// extent is a range of slots that holds data, and its bytes once read.
+// extent is a range of slots.
 type extent struct {
 	from, to uint64
-	b        []byte // nil: unreadable
 }
 
 // read fills the reply and returns the slots that are present, in a pooled
@@ -102,25 +111,29 @@ func (s *slotFile) read(ctx context.Context, p readPlan, reply *wire.ReadReply) 
 		return wire.Bulk{}, err
 	}
 	defer s.mu.RUnlock()
-	switch {
-	case s.f == nil || s.state == formless:
+	switch s.state {
+	case formless:
 		return wire.Bulk{}, nil // deleted meanwhile
-	case s.state == broken:
+	case broken:
 		reply.Pieces = []wire.Piece{{Count: p.run.Count, State: wire.SlotBroken}}
 		return wire.Bulk{}, nil
 	}
 	reply.PayloadBytes = s.head.PayloadBytes
-	extents, bytes, err := s.dataExtents(p.from, min(p.to, s.head.slotsIn(s.size)))
+	inPlace, _, err := s.dataExtents(p.from, min(p.to, s.head.slotsIn(s.size)))
 	if err != nil {
 		return wire.Bulk{}, err
 	}
-	if bytes > wire.MaxBulk {
-		return wire.Bulk{}, vocab.Errorf(vocab.TooLarge, "read of %d bytes in %d blocks: at most %d blocks of this file fit a reply",
-			bytes, p.run.Count, wire.MaxBulk/s.head.stride())
+	all := s.withLogged(inPlace, p.from, p.to)
+	stride, slots := int(s.head.stride()), 0
+	for _, e := range all {
+		slots += int(e.to - e.from)
 	}
-	buf := wire.NewBuffer(int(bytes))
-	s.fill(extents, buf.B)
-	parts := s.classify(p.run.First, extents, reply)
+	if slots*stride > wire.MaxBulk {
+		return wire.Bulk{}, vocab.Errorf(vocab.TooLarge, "read of %d bytes in %d blocks: at most %d blocks of this file fit a reply",
+			slots*stride, p.run.Count, wire.MaxBulk/stride)
+	}
+	buf := wire.NewBuffer(slots * stride)
+	parts := s.classify(&p, all, s.fill(inPlace, all, buf.B), buf.B, reply)
 	if len(parts) == 0 {
 		buf.Release()
 		return wire.Bulk{}, nil
@@ -128,10 +141,36 @@ func (s *slotFile) read(ctx context.Context, p readPlan, reply *wire.ReadReply) 
 	return wire.Bulk{Parts: parts, Done: buf.Release}, nil
 }
 
+// withLogged adds the blocks from from to to that the journal has slots of.
+func (s *slotFile) withLogged(inPlace []extent, from, to uint64) []extent {
+	if s.log == nil || len(s.log.blocks) == 0 || from >= s.log.end {
+		return inPlace
+	}
+	var all []extent
+	add := func(e extent) {
+		if k := len(all) - 1; k >= 0 && all[k].to == e.from {
+			all[k].to = e.to
+			return
+		}
+		all = append(all, e)
+	}
+	next := inPlace
+	for b := from; b < to; b++ {
+		if len(next) > 0 && b == next[0].from {
+			add(next[0])
+			b = next[0].to - 1
+			next = next[1:]
+		} else if len(s.log.blocks[b]) > 0 {
+			add(extent{b, b + 1})
+		}
+	}
+	return all
+}
+
 // dataExtents lists what of the slots from to to is not a hole, without looking
 // for holes in a file that has none.
 func (s *slotFile) dataExtents(from, to uint64) (all []extent, bytes int64, err error) {
-	if from >= to {
+	if from >= to || s.f == nil {
 		return nil, 0, nil
 	}
 	_, allocated, err := s.f.stat()
@@ -139,7 +178,7 @@ func (s *slotFile) dataExtents(from, to uint64) (all []extent, bytes int64, err 
 		return nil, 0, s.root.failure("stat a slot file", err)
 	}
 	if allocated >= s.size {
-		return []extent{{from: from, to: to}}, s.bytesOf(from, to), nil
+		return []extent{{from, to}}, s.bytesOf(from, to), nil
 	}
 	for from < to {
 		at, err := s.f.nextData(s.head.offset(from))
@@ -161,54 +200,73 @@ func (s *slotFile) dataExtents(from, to uint64) (all []extent, bytes int64, err 
 			next = min(to, s.head.slotsIn(end))
 		}
 		next = max(next, from+1)
-		all = append(all, extent{from: from, to: next})
+		all = append(all, extent{from, next})
 		bytes += s.bytesOf(from, next)
 		from = next
 	}
 	return all, bytes, nil
 }
 
-// fill reads the extents one after the other into b.
-func (s *slotFile) fill(extents []extent, b []byte) {
-	for i := range extents {
-		e := &extents[i]
-		n := int(s.bytesOf(e.from, e.to))
-		if got, err := s.f.ReadAt(b[:n], s.head.offset(e.from)); err != nil && (err != io.EOF || got < n) {
-			s.root.log.Warn("slots cannot be read", "fid", s.fid.String(), "block", e.from, "count", e.to-e.from, "err", err)
-		} else {
-			e.b = b[:n]
-		}
-		b = b[n:]
-	}
-}
-
-// classify describes the run to the reply and gathers the present slots.
-func (s *slotFile) classify(first uint64, extents []extent, reply *wire.ReadReply) (parts [][]byte) {
-	at := first
+// fill reads what is in place of the ranges all into b, where they lie one after the
+// other, a stride for each slot, and zeros between. It tells which blocks cannot be read.
+func (s *slotFile) fill(inPlace, all []extent, b []byte) (unreadable map[uint64]bool) {
 	stride := int(s.head.stride())
-	for _, e := range extents {
-		reply.Pieces = appendPiece(reply.Pieces, e.from-at, wire.SlotAbsent)
-		at = e.to
-		if e.b == nil {
-			reply.Pieces = appendPiece(reply.Pieces, e.to-e.from, wire.SlotBroken)
-			continue
+	k, at := 0, 0 // the range of all that holds the extent, and where it begins in b
+	filled := 0
+	for _, e := range inPlace {
+		for all[k].to <= e.from {
+			at += int(all[k].to-all[k].from) * stride
+			k++
 		}
-		start := -1 // of the present slots not yet in parts
-		for off := 0; off < len(e.b); off += stride {
-			slot := e.b[off:min(off+stride, len(e.b))]
-			state := s.stateOf(slot, e.from+uint64(off/stride))
-			reply.Pieces = appendPiece(reply.Pieces, 1, state)
-			switch {
-			case state == wire.SlotPresent && start < 0:
-				start = off
-			case state != wire.SlotPresent && start >= 0:
-				parts = append(parts, e.b[start:off])
-				start = -1
+		off := at + int(e.from-all[k].from)*stride
+		part := b[off : off+int(e.to-e.from)*stride]
+		clear(b[filled:off]) // a pooled buffer holds what others have read
+		filled = off + len(part)
+		n := int(s.bytesOf(e.from, e.to))
+		if got, err := s.f.ReadAt(part[:n], s.head.offset(e.from)); err != nil && (err != io.EOF || got < n) {
+			s.root.log.Warn("slots cannot be read", "fid", s.fid.String(), "block", e.from, "count", e.to-e.from, "err", err)
+			if unreadable == nil {
+				unreadable = map[uint64]bool{}
+			}
+			for block := e.from; block < e.to; block++ {
+				unreadable[block] = true
 			}
 		}
-		if start >= 0 {
-			parts = append(parts, e.b[start:])
+		clear(part[n:])
+	}
+	clear(b[filled:])
+	return unreadable
+}
+
+// classify puts newer slots of the journal over those in place, describes the run to the
+// reply, and gathers the present slots.
+func (s *slotFile) classify(p *readPlan, all []extent, unreadable map[uint64]bool, b []byte, reply *wire.ReadReply) (parts [][]byte) {
+	next, stride, length := p.run.First, int(s.head.stride()), 0
+	from, off := 0, 0 // the present slots not yet in parts
+	flush := func() {
+		if from < off {
+			parts = append(parts, b[from:off])
 		}
+	}
+	for _, e := range all {
+		reply.Pieces = appendPiece(reply.Pieces, e.from-next, wire.SlotAbsent)
+		next = e.to
+		for block := e.from; block < e.to; block++ {
+			state, n := s.newestOf(p, block, unreadable[block], b[off:off+stride])
+			reply.Pieces = appendPiece(reply.Pieces, 1, state)
+			if state == wire.SlotPresent {
+				length = n
+				off += stride
+				continue
+			}
+			flush()
+			off += stride
+			from = off
+		}
+	}
+	flush()
+	if k := len(parts) - 1; k >= 0 { // the very last is not padded
+		parts[k] = parts[k][:len(parts[k])-stride+length]
 	}
 	if k := len(reply.Pieces) - 1; k >= 0 && reply.Pieces[k].State == wire.SlotAbsent {
 		reply.Pieces = reply.Pieces[:k]
@@ -216,14 +274,48 @@ func (s *slotFile) classify(first uint64, extents []extent, reply *wire.ReadRepl
 	return parts
 }
 
-// stateOf looks at the header alone: the payload's checksum is the reader's.
-func (s *slotFile) stateOf(slot []byte, block uint64) wire.SlotState {
+// newestOf finds the newest version of a block below the plan's bound. slot holds what is
+// in place, and gets what is in the journal if that is newer; n is its length.
+func (s *slotFile) newestOf(p *readPlan, block uint64, unreadable bool, slot []byte) (state wire.SlotState, n int) {
 	var h wire.SlotHeader
-	state := s.check(&h, slot, block)
-	if state == wire.SlotPresent && wire.SlotHeaderBytes+int(h.PayloadBytes) > len(slot) {
-		return wire.SlotBroken
+	state = wire.SlotBroken
+	if !unreadable {
+		h, state = s.stateOf(slot, block)
 	}
-	return state
+	bounded := !p.below.Absent()
+	if bounded && state == wire.SlotPresent && h.Version.Compare(p.below) >= 0 {
+		state = wire.SlotAbsent
+	}
+	cut := s.head.cutBy(block, p.below)
+	if e, ok := s.log.of(block, p.below); ok && (state != wire.SlotPresent || e.version.Compare(h.Version) >= 0) {
+		if e.bytes == 0 || e.version.Compare(cut) <= 0 {
+			return wire.SlotAbsent, 0
+		}
+		got, err := e.read(slot)
+		if err != nil {
+			s.root.log.Warn("a slot in the journal cannot be read", "fid", s.fid.String(), "block", block, "err", err)
+			return wire.SlotBroken, 0
+		}
+		clear(slot[got:])
+		h, state = s.stateOf(slot, block)
+		return state, wire.SlotHeaderBytes + int(h.PayloadBytes)
+	}
+	switch {
+	case state == wire.SlotPresent && h.Version.Compare(cut) <= 0,
+		state == wire.SlotBroken && !unreadable && block >= s.head.Covered, // never promised to anybody
+		state == wire.SlotBroken && !cut.Absent() && cut.Compare(s.newest) >= 0:
+		state = wire.SlotAbsent
+	}
+	return state, wire.SlotHeaderBytes + int(h.PayloadBytes)
+}
+
+// stateOf looks at the header alone: the payload's checksum is the reader's.
+func (s *slotFile) stateOf(slot []byte, block uint64) (h wire.SlotHeader, state wire.SlotState) {
+	state = s.check(&h, slot, block)
+	if state == wire.SlotPresent && wire.SlotHeaderBytes+int(h.PayloadBytes) > len(slot) {
+		state = wire.SlotBroken
+	}
+	return h, state
 }
 
 // appendPiece joins pieces of the same state.

@@ -1,6 +1,7 @@
 package storaged
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,6 +25,7 @@ type root struct {
 	lock     file // the identity file, locked
 	log      *slog.Logger
 	fences   *fenceLog
+	journal  *journal
 	files    *fileCache
 	dirs     [buckets + 1]directory // the buckets, then slotsDir itself
 	threads  chan struct{}          // semaphore of Config.Threads
@@ -32,6 +34,12 @@ type root struct {
 	// gate lets a fence wait for the changes that were admitted before it: they
 	// hold it for reading from the check of their epoch to their end.
 	gate sync.RWMutex
+
+	closing context.Context // ends when the root is being closed
+	stop    context.CancelFunc
+	finals  atomic.Uint64 // counts what became final
+	folding sync.Mutex    // held by fold, before any other lock
+	folded  chan struct{} // closed when the folder has ended; nil: it was not started
 
 	failed atomic.Pointer[string] // why the disk is out of service; nil: it serves
 }
@@ -43,12 +51,16 @@ func openRoot(cfg RootConfig, c Config, d disk) (*root, error) {
 		path: cfg.Path, disk: d, log: c.Log.With("storage", cfg.ID().String()),
 		threads: make(chan struct{}, c.Threads), syncers: make(chan struct{}, maxSyncers),
 	}
+	r.closing, r.stop = context.WithCancel(context.Background())
 	err := r.identify(cfg)
 	if err == nil {
 		r.fences, err = openFences(d)
 	}
 	if err == nil {
 		err = r.openSlots()
+	}
+	if err == nil {
+		r.journal, err = openJournal(d, c.JournalBytes)
 	}
 	if err != nil {
 		_ = r.close() // nothing was changed: the first error is the one to tell
@@ -58,6 +70,8 @@ func openRoot(cfg RootConfig, c Config, d disk) (*root, error) {
 	for i := range r.dirs {
 		r.dirs[i].changed.Store(1) // an earlier run may have left entries that are not durable
 	}
+	r.folded = make(chan struct{})
+	go r.folder() // close waits for it
 	return r, nil
 }
 
@@ -103,6 +117,13 @@ func (r *root) openSlots() error {
 // close lets go of everything, also of a root that was opened halfway.
 func (r *root) close() error {
 	var errs []error
+	r.stop()
+	if r.folded != nil {
+		<-r.folded
+	}
+	if r.journal != nil {
+		errs = append(errs, r.journal.close())
+	}
 	if r.files != nil {
 		errs = append(errs, r.files.close())
 	}

@@ -53,7 +53,7 @@ func newServer(cfg Config, openDisk func(path string) (disk, error)) (*Server, e
 	}
 	s.ops = map[wire.Op]wire.Handler{
 		wire.OpWrite: s.write, wire.OpRead: s.read, wire.OpSync: s.sync, wire.OpDiscard: s.discard,
-		wire.OpDelete: s.delete, wire.OpFence: s.fence, wire.OpStorageStatus: s.status,
+		wire.OpDelete: s.delete, wire.OpFence: s.fence, wire.OpFinal: s.final, wire.OpStorageStatus: s.status,
 	}
 	if err := s.openRoots(openDisk); err != nil {
 		_ = s.closeRoots() // nothing was served: the first error is the one to tell

@@ -2,6 +2,7 @@ package storaged
 
 import (
 	"context"
+	"math"
 	"net"
 	"path/filepath"
 	"testing"
@@ -34,6 +35,8 @@ type rig struct {
 	conn  *wire.Conn // a client's
 	admin *wire.Conn // an exportd's
 	to    wire.Target
+
+	incarnation vocab.Incarnation // 0: as the root on the disk says
 }
 
 func newRig(t testing.TB, change ...func(*rig)) *rig {
@@ -58,9 +61,13 @@ func (g *rig) start() {
 	g.srv, g.addr = s, l.Addr().String()
 	s.serving.Go(func() { _ = s.Serve(l) })
 	g.conn, g.admin = g.dial(wire.RoleClient), g.dial(wire.RoleExportd)
-	id, err := ReadRoot(g.path)
-	require.NoError(g.t, err)
-	g.to = wire.Target{ID: testID, Incarnation: id.Incarnation, Session: 5, Epoch: 10}
+	incarnation := g.incarnation
+	if incarnation == 0 {
+		id, err := ReadRoot(g.path)
+		require.NoError(g.t, err)
+		incarnation = id.Incarnation
+	}
+	g.to = wire.Target{ID: testID, Incarnation: incarnation, Session: 5, Epoch: 10}
 }
 
 func (g *rig) stop() {
@@ -150,6 +157,25 @@ func (g *rig) sync() {
 	require.NoError(g.t, g.trySync(g.srv.Boot(), testFID))
 }
 
+// final tells the storage that all of the file up to v is durable elsewhere too.
+func (g *rig) final(v vocab.Version) {
+	g.t.Helper()
+	req := &wire.FinalRequest{Target: g.to, Files: []wire.FinalFile{{FID: testFID, Final: v}}}
+	require.NoError(g.t, g.send(wire.OpFinal, req, nil, &wire.BootReply{}))
+}
+
+// fold brings all that was written into place.
+func (g *rig) fold() {
+	g.t.Helper()
+	g.sync()
+	g.final(version(math.MaxUint64))
+	for range 2 { // the second time for headers that the first has changed
+		_, err := g.srv.order[0].fold(true)
+		require.NoError(g.t, err)
+	}
+	require.Nil(g.t, g.srv.order[0].journal.pendingOf(testFID))
+}
+
 func (g *rig) discard(first uint64, count int, v vocab.Version) {
 	g.t.Helper()
 	require.NoError(g.t, g.send(wire.OpDiscard, &wire.DiscardRequest{Target: g.to, Run: g.run(first, count), Version: v}, nil, &wire.BootReply{}))
@@ -189,8 +215,12 @@ var (
 func present(v vocab.Version) found { return found{wire.SlotPresent, v} }
 
 func (g *rig) tryRead(run wire.Run) (wire.ReadReply, []byte, error) {
+	return g.tryReadBelow(run, vocab.Version{})
+}
+
+func (g *rig) tryReadBelow(run wire.Run, below vocab.Version) (wire.ReadReply, []byte, error) {
 	var reply wire.ReadReply
-	buf, err := g.conn.Call(g.t.Context(), wire.OpRead, &wire.ReadRequest{Target: g.to, Run: run}, wire.Bulk{}, &reply)
+	buf, err := g.conn.Call(g.t.Context(), wire.OpRead, &wire.ReadRequest{Target: g.to, Run: run, Below: below}, wire.Bulk{}, &reply)
 	if err != nil || buf == nil {
 		return reply, nil, err
 	}
@@ -202,7 +232,13 @@ func (g *rig) tryRead(run wire.Run) (wire.ReadReply, []byte, error) {
 // that is there against payloadOf.
 func (g *rig) read(first uint64, count int) []found {
 	g.t.Helper()
-	reply, bulk, err := g.tryRead(g.run(first, count))
+	return g.readBelow(first, count, vocab.Version{})
+}
+
+// readBelow is read of the newest versions below one.
+func (g *rig) readBelow(first uint64, count int, below vocab.Version) []found {
+	g.t.Helper()
+	reply, bulk, err := g.tryReadBelow(g.run(first, count), below)
 	require.NoError(g.t, err)
 	require.Equal(g.t, g.srv.Boot(), reply.Boot)
 	var all []found

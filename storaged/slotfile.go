@@ -28,44 +28,75 @@ type slotFile struct {
 	// mu keeps readers from torn slots and writers from one another. It guards
 	// the rest. Held during I/O, but not during syncs.
 	mu      sync.RWMutex
-	f       file // nil: not opened, or not there
+	opened  bool
+	f       file     // in place; nil: there is none
+	log     *pending // in the journal; nil: nothing
 	state   fileState
-	head    fileHeader // if formed
-	size    int64
-	newest  vocab.Version // no slot and no cut is above it
-	deleted bool          // for good: no write makes it anew
+	head    fileHeader               // if formed
+	size    int64                    // in place
+	newest  vocab.Version            // no slot and no cut is above it
+	direct  uint64                   // slots are written in place only at or above it: none below may be torn
+	lowered uint64                   // covered when the last sync began
+	owes    bool                     // written in place since the last sync began
+	shrunk  uint64                   // counts shortenings
+	folded  map[uint64]vocab.Version // what the folder has put in place and not yet forgotten
+	cutDone vocab.Version            // cuts up to it are done in place
+	deleted bool                     // for good: no write makes it anew
 	scratch [wire.SlotHeaderBytes]byte
 }
 
-// fileState is what the open file looks like.
+// fileState is what the file looks like.
 type fileState uint8
 
 const (
-	formless fileState = iota // shorter than a header, or nothing but zeros: holds no slot
+	formless fileState = iota // has no header: holds no slot
 	formed                    // the header is sound
 	broken                    // the header is not: what the slots are nobody knows
 )
 
-// open opens the file if it is there and not open yet. Needs mu for writing.
+// open finds out what there is, once. Needs mu for writing.
 func (s *slotFile) open() error {
-	if s.f != nil || s.deleted {
+	if s.opened || s.deleted {
 		return nil
 	}
 	f, err := s.root.disk.open(slotFileName(s.fid), os.O_RDWR)
-	if isNotExist(err) {
-		return nil
-	}
-	if err != nil {
+	switch {
+	case isNotExist(err):
+	case err != nil:
 		return s.root.openFailure(slotFileName(s.fid), err)
+	default:
+		if err := s.take(f); err != nil {
+			_ = f.Close() // nothing was written
+			return s.root.failure("open "+slotFileName(s.fid), err)
+		}
 	}
-	if err := s.take(f); err != nil {
-		_ = f.Close() // nothing was written
+	s.log = s.root.journal.pendingOf(s.fid)
+	if s.log != nil && s.log.head != nil {
+		s.head, s.state = s.log.head.clone(), formed
+	}
+	if s.log != nil && s.state == formless {
+		s.state = broken
+	}
+	if s.log != nil && s.log.final.Compare(s.head.Final) > 0 {
+		s.head.Final = s.log.final
+	}
+	s.direct, s.newest = s.head.Covered, s.head.newest()
+	if s.log != nil {
+		s.direct = max(s.direct, s.log.direct)
+		s.kept.Store(true)
+	}
+	s.owes = s.head.slotsIn(s.size) > s.head.Covered
+	if err := s.trim(); err != nil {
+		_ = s.forget()
 		return s.root.failure("open "+slotFileName(s.fid), err)
 	}
+	s.opened = true
 	return nil
 }
 
-// take reads the header of a file that was just opened.
+// take reads the header in place of a file that was just opened. It was written and
+// synced after the slots that it covers, and before the journal let go of it: when it is
+// all zeros there never was one.
 func (s *slotFile) take(f file) error {
 	size, _, err := f.stat()
 	if err != nil {
@@ -81,17 +112,48 @@ func (s *slotFile) take(f file) error {
 	case err != nil && !errors.Is(err, io.EOF):
 		s.root.log.Warn("the header of a slot file cannot be read", "fid", s.fid.String(), "err", err)
 		state = broken
-	case size > slotFileHeader || !allZero(b[:n]):
+	case !allZero(b[:n]):
 		s.root.log.Warn("the header of a slot file is broken", "fid", s.fid.String())
 		state = broken
 	}
-	s.f, s.state, s.head, s.size, s.newest = f, state, head, size, head.newest()
+	s.f, s.state, s.head, s.size = f, state, head, size
 	s.kept.Store(true)
 	return nil
 }
 
-// create makes the file. Needs mu for writing, and that open found none.
+// trim takes away slots in place that no sync has covered and that a crash has torn.
+func (s *slotFile) trim() error {
+	if s.f == nil || s.state != formed {
+		return nil
+	}
+	end := s.head.slotsIn(s.size)
+	extents, _, err := s.dataExtents(s.head.Covered, end)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, s.head.stride())
+	for _, e := range extents {
+		for block := e.from; block < e.to; block++ {
+			n, err := s.f.ReadAt(b, s.head.offset(block))
+			if err != nil && err != io.EOF {
+				return err
+			}
+			if _, _, state := wire.ParseSlot(b[:n], s.fid, block); state == wire.SlotPresent || allZero(b[:n]) {
+				continue
+			}
+			if err := s.drop(block, block+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// create makes the file in place, empty. Needs mu for writing.
 func (s *slotFile) create() error {
+	if s.f != nil {
+		return nil
+	}
 	b := bucketOf(s.fid)
 	name := slotFileName(s.fid)
 	const flag = os.O_RDWR | os.O_CREATE | os.O_EXCL
@@ -105,7 +167,7 @@ func (s *slotFile) create() error {
 		return s.root.openFailure(name, err)
 	}
 	s.root.dirs[b].changed.Add(1)
-	s.f, s.state, s.size = f, formless, 0
+	s.f, s.size = f, 0
 	s.kept.Store(true)
 	return nil
 }
@@ -113,12 +175,13 @@ func (s *slotFile) create() error {
 // forget closes the descriptor. Needs mu for writing, or that nobody else has
 // the slotFile.
 func (s *slotFile) forget() error {
-	if s.f == nil {
+	f := s.f
+	s.opened, s.f, s.log, s.state, s.head, s.size, s.newest = false, nil, nil, formless, fileHeader{}, 0, vocab.Version{}
+	s.direct, s.owes, s.cutDone = 0, false, vocab.Version{}
+	s.kept.Store(s.deleted)
+	if f == nil {
 		return nil
 	}
-	f := s.f
-	s.f, s.state, s.head, s.size, s.newest = nil, formless, fileHeader{}, 0, vocab.Version{}
-	s.kept.Store(s.deleted)
 	return f.Close()
 }
 
@@ -128,10 +191,31 @@ func (s *slotFile) close() error {
 	return s.forget()
 }
 
+// setHead changes the header, by way of the journal, together with what is to be
+// recorded beside it. Needs mu for writing.
+func (s *slotFile) setHead(h fileHeader, beside ...*record) error {
+	return s.record(append([]*record{headRecord(h.clone())}, beside...)...)
+}
+
+// record appends to the journal.
+func (s *slotFile) record(records ...*record) error {
+	if err := s.root.journal.append(records...); err != nil {
+		return s.root.failure("write the journal", err)
+	}
+	s.dirty.Store(true)
+	s.log = s.root.journal.pendingOf(s.fid)
+	if h := records[0].head; h != nil {
+		s.head, s.state = h.clone(), formed
+	}
+	s.log.final, s.log.direct = s.head.Final, s.direct
+	s.kept.Store(true)
+	return nil
+}
+
 // lockRead locks the file for reading, open if it is there.
 func (s *slotFile) lockRead() error {
 	s.mu.RLock()
-	if s.f != nil || s.deleted {
+	if s.opened || s.deleted {
 		return nil
 	}
 	s.mu.RUnlock()

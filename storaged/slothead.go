@@ -3,6 +3,7 @@ package storaged
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -10,8 +11,8 @@ import (
 
 const (
 	slotFileMagic   = 0x46535a52 // "RZSF"
-	slotFileVersion = 1
-	slotFileHeader  = 128 // bytes before slot 0
+	slotFileVersion = 2
+	slotFileHeader  = 192 // bytes before slot 0
 
 	maxCuts = 3
 	// maxPayloadBytes keeps one slot within a frame.
@@ -25,10 +26,11 @@ type cut struct {
 	Version vocab.Version
 }
 
-// fileHeader begins a slot file. Little endian:
+// fileHeader begins a slot file, and goes through the journal before it does.
+// Little endian:
 //
 //	0   u32 magic "RZSF"
-//	4   u8  format version, 1
+//	4   u8  format version, 2
 //	5   u8  cuts, 0 to 3
 //	6   u16 0
 //	8   u32 payload bytes: the stride of slots is 64 more
@@ -36,18 +38,20 @@ type cut struct {
 //	16  [16] fid
 //	32  u64 epoch: no slot and no cut of the file is of a higher one
 //	40  3 × (u64 first block, u64 epoch, u64 counter) cuts, then 0
-//	112 [12] 0
-//	124 u32 CRC32C of the 124 bytes before
+//	112 u64 covered: the slots in place below this block have been synced
+//	120 u64 epoch, u64 counter of the final version
+//	136 [52] 0
+//	188 u32 CRC32C of the 188 bytes before
 //
-// The header is written before slots of a higher epoch are, but only a sync
-// orders the two on the disk. After a crash the epoch may be too low for slots
-// that no sync covered; those count as unknown to their writer in any case.
+// After a crash epoch and final version may be too low for what no sync covered.
 type fileHeader struct {
 	FID          vocab.FID
 	PayloadBytes uint32
 	Generation   uint32
 	MaxEpoch     vocab.Epoch
 	Cuts         []cut // at most maxCuts
+	Covered      uint64
+	Final        vocab.Version // versions up to it are durable on forward storages, or replaced by such
 }
 
 func (h *fileHeader) marshal() []byte {
@@ -65,8 +69,18 @@ func (h *fileHeader) marshal() []byte {
 		le.PutUint64(at[8:], uint64(c.Version.Epoch))
 		le.PutUint64(at[16:], c.Version.Counter)
 	}
-	le.PutUint32(b[124:], wire.Checksum(b[:124]))
+	le.PutUint64(b[112:], h.Covered)
+	le.PutUint64(b[120:], uint64(h.Final.Epoch))
+	le.PutUint64(b[128:], h.Final.Counter)
+	le.PutUint32(b[188:], wire.Checksum(b[:188]))
 	return b
+}
+
+// clone gives a copy that shares nothing.
+func (h *fileHeader) clone() fileHeader {
+	c := *h
+	c.Cuts = slices.Clone(h.Cuts)
+	return c
 }
 
 // parseFileHeader tells by ok whether b is a header of the file.
@@ -75,7 +89,7 @@ func parseFileHeader(b []byte, fid vocab.FID) (h fileHeader, ok bool) {
 		return h, false
 	}
 	le := binary.LittleEndian
-	if le.Uint32(b) != slotFileMagic || b[4] != slotFileVersion || wire.Checksum(b[:124]) != le.Uint32(b[124:]) {
+	if le.Uint32(b) != slotFileMagic || b[4] != slotFileVersion || wire.Checksum(b[:188]) != le.Uint32(b[188:]) {
 		return h, false
 	}
 	h = fileHeader{
@@ -83,6 +97,8 @@ func parseFileHeader(b []byte, fid vocab.FID) (h fileHeader, ok bool) {
 		PayloadBytes: le.Uint32(b[8:]),
 		Generation:   le.Uint32(b[12:]),
 		MaxEpoch:     vocab.Epoch(le.Uint64(b[32:])),
+		Covered:      le.Uint64(b[112:]),
+		Final:        vocab.Version{Epoch: vocab.Epoch(le.Uint64(b[120:])), Counter: le.Uint64(b[128:])},
 	}
 	if h.FID != fid || b[5] > maxCuts || h.PayloadBytes == 0 || h.PayloadBytes > maxPayloadBytes {
 		return fileHeader{}, false
@@ -117,25 +133,31 @@ func (h *fileHeader) newest() vocab.Version {
 	return vocab.Version{Epoch: h.MaxEpoch, Counter: math.MaxUint64}
 }
 
-// cutOff tells whether a slot was discarded before it came.
-func (h *fileHeader) cutOff(block uint64, v vocab.Version) bool {
+// cutBy gives the newest discard of a block below a bound, which is absent for none.
+func (h *fileHeader) cutBy(block uint64, below vocab.Version) (v vocab.Version) {
 	for _, c := range h.Cuts {
-		if block >= c.First && v.Compare(c.Version) <= 0 {
-			return true
+		if block >= c.First && c.Version.Compare(v) > 0 && (below.Absent() || c.Version.Compare(below) < 0) {
+			v = c.Version
 		}
 	}
-	return false
+	return v
+}
+
+// cutOff tells whether a version of a block was discarded.
+func (h *fileHeader) cutOff(block uint64, v vocab.Version) bool {
+	return v.Compare(h.cutBy(block, vocab.Version{})) <= 0
 }
 
 // addCut keeps the cuts that say something of their own. When there are more
-// than maxCuts the oldest goes: what it held back is the least likely to come.
-func (h *fileHeader) addCut(n cut) {
+// than maxCuts the oldest goes: what it held back is the least likely to come. ok is
+// false when that is not final, and still says what is to be read.
+func (h *fileHeader) addCut(n cut) (ok bool) {
 	kept := make([]cut, 0, maxCuts+1)
 	oldest := 0
 	for _, c := range h.Cuts {
 		switch {
 		case c.First <= n.First && c.Version.Compare(n.Version) >= 0:
-			return // n says nothing new
+			return true // n says nothing new
 		case n.First <= c.First && n.Version.Compare(c.Version) >= 0:
 			continue // n says it all
 		}
@@ -148,7 +170,11 @@ func (h *fileHeader) addCut(n cut) {
 		}
 	}
 	if len(kept) > maxCuts {
+		if kept[oldest].Version.Compare(h.Final) > 0 {
+			return false
+		}
 		kept = append(kept[:oldest], kept[oldest+1:]...)
 	}
 	h.Cuts = kept
+	return true
 }

@@ -2,6 +2,7 @@ package storaged
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,6 +78,7 @@ func TestTwoSlotsOfOneVersionAreRefused(t *testing.T) {
 func TestSameVersionHealsATornPayload(t *testing.T) {
 	g := newRig(t)
 	g.write(0, version(1), version(2))
+	g.fold()
 	g.damage(slotFileHeader + wire.SlotHeaderBytes + 10)
 	g.restart()
 	g.write(0, version(1))
@@ -127,6 +129,8 @@ func TestHugeHoleCostsNothing(t *testing.T) {
 	want[3] = absent
 	want[1000], want[1001] = present(version(1)), present(version(2))
 	require.Equal(t, want, g.read(far-1000, 1024))
+	g.fold()
+	require.Equal(t, want, g.read(far-1000, 1024))
 	info, err := os.Stat(g.slotPath())
 	require.NoError(t, err)
 	require.Greater(t, info.Size(), int64(far)*testPayload)
@@ -172,6 +176,7 @@ func TestDamageIsUnknownNeverAbsent(t *testing.T) {
 	const stride = wire.SlotHeaderBytes + testPayload
 	g := newRig(t)
 	g.write(0, version(1), version(1), version(1), version(1))
+	g.fold()
 	g.damage(slotFileHeader + stride + 5)    // flags of slot 1
 	g.damage(slotFileHeader + 3*stride + 40) // epoch of slot 3
 	require.Equal(t, []found{present(version(1)), unknown, present(version(1)), unknown, absent}, g.read(0, 5))
@@ -183,6 +188,7 @@ func TestDamageIsUnknownNeverAbsent(t *testing.T) {
 func TestSlotOfAnotherPlaceIsUnknown(t *testing.T) {
 	g := newRig(t)
 	g.write(0, version(1), version(1))
+	g.fold()
 	f, err := os.OpenFile(g.slotPath(), os.O_RDWR, 0)
 	require.NoError(t, err)
 	_, err = f.WriteAt(slot(testFID, 1, version(1), testPayload), slotFileHeader)
@@ -194,6 +200,7 @@ func TestSlotOfAnotherPlaceIsUnknown(t *testing.T) {
 func TestBrokenFileHeaderIsUnknownAndTakesNoWrite(t *testing.T) {
 	g := newRig(t)
 	g.write(0, version(1), version(1))
+	g.fold()
 	g.damage(9)
 	g.restart()
 	require.Equal(t, []found{unknown, unknown, unknown}, g.read(0, 3))
@@ -203,10 +210,8 @@ func TestBrokenFileHeaderIsUnknownAndTakesNoWrite(t *testing.T) {
 
 func TestEmptySlotFileIsAbsentAndWritable(t *testing.T) {
 	g := newRig(t)
-	g.write(0, version(1))
-	g.stop()
-	require.NoError(t, os.Truncate(g.slotPath(), 0))
-	g.start()
+	require.NoError(t, os.MkdirAll(filepath.Dir(g.slotPath()), 0o700))
+	require.NoError(t, os.WriteFile(g.slotPath(), nil, 0o600))
 	require.Equal(t, []found{absent}, g.read(0, 1))
 	g.write(2, version(1))
 	require.Equal(t, []found{absent, absent, present(version(1))}, g.read(0, 3))
@@ -260,6 +265,7 @@ func TestLongRunsAreComparedSlotBySlot(t *testing.T) {
 		first[i], then[i] = version(uint64(10+i%3)), version(11)
 	}
 	g.write(0, first...)
+	g.fold()
 	g.damage(slotFileHeader + 7*(wire.SlotHeaderBytes+testPayload)) // slot 7
 	g.restart()
 	g.write(5, then...) // over 35 of them, and 5 beyond

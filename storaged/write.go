@@ -3,6 +3,7 @@ package storaged
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -31,6 +32,9 @@ func (s *Server) write(ctx context.Context, r *wire.Request) (wire.Message, wire
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
+	if err := rt.journal.awaitRoom(ctx); err != nil {
+		return nil, wire.Bulk{}, err
+	}
 	leave, err := rt.enter(ctx, &req.Target)
 	if err != nil {
 		return nil, wire.Bulk{}, err
@@ -50,6 +54,7 @@ type incoming struct {
 	payloadBytes    uint32
 	bulk            []byte
 	lowest, highest vocab.Version
+	final           vocab.Version // as in wire.WriteRequest
 }
 
 func (in *incoming) stride() int { return wire.SlotHeaderBytes + int(in.payloadBytes) }
@@ -62,7 +67,7 @@ func (in *incoming) slots(i, j int) []byte {
 // checkSlots verifies every slot of the bulk: that it is sound and that it is
 // the one that the request says.
 func checkSlots(req *wire.WriteRequest, bulk []byte) (incoming, error) {
-	in := incoming{Run: req.Run, payloadBytes: req.PayloadBytes, bulk: bulk}
+	in := incoming{Run: req.Run, payloadBytes: req.PayloadBytes, bulk: bulk, final: req.Final}
 	if req.Count == 0 || req.PayloadBytes == 0 || req.PayloadBytes > maxPayloadBytes {
 		return in, vocab.Errorf(vocab.Invalid, "write of %d blocks of %d bytes", req.Count, req.PayloadBytes)
 	}
@@ -102,7 +107,8 @@ func checkSlot(req *wire.WriteRequest, b []byte, block uint64) (wire.SlotHeader,
 	return h, nil
 }
 
-// write stores the slots that are newer than what lies there.
+// write keeps the slots that say something new: large spans where nothing was, and no
+// sync has been, in place, all others in the journal.
 func (s *slotFile) write(in *incoming) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,27 +121,61 @@ func (s *slotFile) write(in *incoming) error {
 	if err := s.accepts(in); err != nil {
 		return err
 	}
-	runs, err := s.newer(in)
-	if err != nil || len(runs) == 0 {
+	if err := s.finalize(in.final); err != nil {
 		return err
 	}
-	if s.f == nil {
-		if err := s.create(); err != nil {
+	spans, err := s.news(in)
+	if err != nil || len(spans) == 0 {
+		return err
+	}
+	if err := s.clearFormless(); err != nil {
+		return err
+	}
+	h, changed := s.headFor(in)
+	var records []*record
+	if changed {
+		records = append(records, headRecord(h))
+	}
+	for _, r := range spans {
+		if !s.isDirect(in, r) {
+			records = append(records, slotsRecord(s.fid, in.First+uint64(r.from), in.payloadBytes, in.versions(r), in.slots(r.from, r.to)))
+		}
+	}
+	if len(records) > 0 {
+		if err := s.record(records...); err != nil {
 			return err
 		}
 	}
-	s.dirty.Store(true)
-	head, err := s.raiseHead(in)
-	if err != nil {
-		return err
-	}
-	for _, r := range runs {
-		if err := s.put(in, r, head); err != nil {
-			return err
+	s.raiseNewest(in.highest)
+	for _, r := range spans {
+		if s.isDirect(in, r) {
+			if err := s.put(in, r); err != nil {
+				return err
+			}
 		}
-		head = nil
 	}
+	s.root.journal.foldSoon()
 	return nil
+}
+
+// minDirect is the least span that is written in place: a smaller one costs more to
+// sync there than to write twice.
+const minDirect = 64 << 10
+
+// isDirect decides by what does not change while the run is written.
+func (s *slotFile) isDirect(in *incoming, r span) bool {
+	return r.fresh && in.First+uint64(r.from) >= s.direct && (r.to-r.from)*in.stride() >= minDirect
+}
+
+// versions gives those of the slots of a span, which have been checked.
+func (in *incoming) versions(r span) []vocab.Version {
+	var h wire.SlotHeader
+	all := make([]vocab.Version, 0, r.to-r.from)
+	for i := r.from; i < r.to; i++ {
+		h.Parse(in.slots(i, i+1))
+		all = append(all, h.Version)
+	}
+	return all
 }
 
 // accepts checks a write against the file's header.
@@ -155,34 +195,44 @@ type span struct {
 	fresh    bool
 }
 
-// newer returns the maximal spans that are to be written. The headers that lie
+// news returns the maximal spans that are to be written. The headers that lie
 // there are read only when it is not known that all of the run is newer.
-func (s *slotFile) newer(in *incoming) ([]span, error) {
+func (s *slotFile) news(in *incoming) ([]span, error) {
 	count := int(in.Count)
 	if s.state != formed {
 		return []span{{0, count, true}}, nil
 	}
-	there := 0 // slots of the run within the file
-	if n := s.head.slotsIn(s.size); n > in.First {
+	there := 0 // slots of the run within the file in place
+	if n := s.head.slotsIn(s.size); s.f != nil && n > in.First {
 		there = int(min(uint64(count), n-in.First))
 	}
-	if in.lowest.Compare(s.newest) > 0 {
+	logged := s.log != nil && in.First < s.log.end
+	newest := in.lowest.Compare(s.newest) > 0
+	if newest && !logged {
 		return appendSpan(appendSpan(nil, span{0, there, false}), span{there, count, true}), nil
 	}
-	old := s.region(in.First, there)
-	defer old.Release()
+	var old *wire.Buffer
+	if !newest {
+		old = s.region(in.First, there)
+		defer old.Release()
+	}
 	var spans []span
 	for i := range count {
-		write, fresh, err := s.isNewer(in, i, i < there, old)
-		if err != nil {
-			return nil, err
+		n := news{wanted: true, fresh: i >= there && !s.isLogged(in.First+uint64(i))}
+		if !newest {
+			var err error
+			if n, err = s.newsOf(in, i, i < there, old); err != nil {
+				return nil, err
+			}
 		}
-		if write {
-			spans = appendSpan(spans, span{i, i + 1, fresh})
+		if n.wanted {
+			spans = appendSpan(spans, span{i, i + 1, n.fresh})
 		}
 	}
 	return spans, nil
 }
+
+func (s *slotFile) isLogged(block uint64) bool { return s.log != nil && len(s.log.blocks[block]) > 0 }
 
 // Reading a header alone costs a system call, reading all costs copying: where
 // slots are small and many one read of the whole region is cheaper.
@@ -206,16 +256,21 @@ func (s *slotFile) region(first uint64, slots int) *wire.Buffer {
 	return b
 }
 
-// isNewer compares one slot. An equal version is written again if it is the same
-// slot: its payload may have been torn by a crash. A broken slot gives way to
-// any version.
-func (s *slotFile) isNewer(in *incoming, i int, there bool, region *wire.Buffer) (write, fresh bool, err error) {
+// news is what a slot that has come means to what is there.
+type news struct {
+	wanted bool
+	fresh  bool // there is nothing, and it lies beyond all that is in place: a sync under way covers that whole
+}
+
+// newsOf compares one slot. It is wanted if it is above the newest final version that is
+// there: what lies between may be what an interrupted writer's last complete version
+// needs. An equal one is written again when what lies in place has rotted.
+func (s *slotFile) newsOf(in *incoming, i int, there bool, region *wire.Buffer) (n news, err error) {
 	var h, old wire.SlotHeader
 	block := in.First + uint64(i)
-	b := in.slots(i, i+1)
-	h.Parse(b)
+	h.Parse(in.slots(i, i+1))
 	if s.head.cutOff(block, h.Version) {
-		return false, false, nil
+		return n, nil
 	}
 	state := wire.SlotAbsent
 	switch {
@@ -225,15 +280,58 @@ func (s *slotFile) isNewer(in *incoming, i int, there bool, region *wire.Buffer)
 	case there:
 		old, state = s.slotHeader(block)
 	}
-	if state != wire.SlotPresent {
-		return true, state == wire.SlotAbsent, nil
+	var base vocab.Version // the newest final one
+	if state == wire.SlotPresent {
+		switch {
+		case old.Version == h.Version && old != h:
+			return n, s.twice(block, h.Version)
+		case old.Version == h.Version && s.isSound(block):
+			return n, nil
+		case old.Version != h.Version && old.Version.Compare(s.head.Final) <= 0:
+			base = old.Version
+		}
 	}
-	switch c := h.Version.Compare(old.Version); {
-	case c == 0 && h != old:
-		return false, false, vocab.Errorf(vocab.Invalid, "block %d of file %v: another slot of version %v lies there", block, s.fid, h.Version)
-	default:
-		return c >= 0, false, nil
+	if s.log != nil {
+		for _, e := range s.log.blocks[block] {
+			switch {
+			case e.version == h.Version:
+				return n, s.sameEntry(block, e, &h)
+			case e.version.Compare(s.head.Final) <= 0 && e.version.Compare(base) > 0:
+				base = e.version
+			}
+		}
 	}
+	return news{wanted: h.Version.Compare(base) > 0, fresh: !there && !s.isLogged(block)}, nil
+}
+
+func (s *slotFile) twice(block uint64, v vocab.Version) error {
+	return vocab.Errorf(vocab.Invalid, "block %d of file %v: another slot of version %v lies there", block, s.fid, v)
+}
+
+// isSound reads the whole slot in place.
+func (s *slotFile) isSound(block uint64) bool {
+	b := wire.NewBuffer(int(s.head.stride()))
+	defer b.Release()
+	n, err := s.f.ReadAt(b.B, s.head.offset(block))
+	if err != nil && err != io.EOF {
+		return false
+	}
+	_, _, state := wire.ParseSlot(b.B[:n], s.fid, block)
+	return state == wire.SlotPresent
+}
+
+// sameEntry refuses a slot that differs from the one of its version in the journal.
+func (s *slotFile) sameEntry(block uint64, e entry, h *wire.SlotHeader) error {
+	var old wire.SlotHeader
+	b := s.scratch[:]
+	n, err := e.read(b)
+	if err != nil {
+		return s.root.failure("read the journal", err)
+	}
+	if old.Parse(b[:n]) == wire.SlotPresent && old != *h {
+		return s.twice(block, h.Version)
+	}
+	return nil
 }
 
 // appendSpan joins spans of the same kind that touch and leaves out empty ones.
@@ -248,26 +346,16 @@ func appendSpan(all []span, n span) []span {
 	return append(all, n)
 }
 
-// raiseHead brings the header up to the run. It returns the header's bytes when
-// they can go together with the slots, and has written them when they cannot.
-func (s *slotFile) raiseHead(in *incoming) ([]byte, error) {
-	h := s.head
+// headFor is the header that a run needs, and whether it is another than that which is
+// there.
+func (s *slotFile) headFor(in *incoming) (h fileHeader, changed bool) {
+	h = s.head
 	if s.state != formed {
-		h = fileHeader{FID: s.fid, PayloadBytes: in.payloadBytes}
+		h = fileHeader{FID: s.fid, PayloadBytes: in.payloadBytes, Final: in.final}
 	}
 	h.Generation = max(h.Generation, in.Generation)
 	h.MaxEpoch = max(h.MaxEpoch, in.highest.Epoch)
-	if s.state == formed && h.Generation == s.head.Generation && h.MaxEpoch == s.head.MaxEpoch {
-		s.raiseNewest(in.highest)
-		return nil, nil
-	}
-	b := h.marshal()
-	if s.state != formed && in.First == 0 {
-		s.head = h // put forms the file
-		s.newest = in.highest
-		return b, nil
-	}
-	return nil, s.writeHead(h, in.highest)
+	return h, s.state != formed || h.Generation != s.head.Generation || h.MaxEpoch != s.head.MaxEpoch
 }
 
 func (s *slotFile) raiseNewest(v vocab.Version) {
@@ -276,60 +364,44 @@ func (s *slotFile) raiseNewest(v vocab.Version) {
 	}
 }
 
-// writeHead replaces the header; highest is the version that comes next.
-func (s *slotFile) writeHead(h fileHeader, highest vocab.Version) error {
-	if _, err := s.f.WriteAt(h.marshal(), 0); err != nil {
-		err = s.root.failure(fmt.Sprintf("write header of %v", s.fid), err)
-		return s.unform(err)
+// clearFormless takes away what lies in place without a header, for good: an earlier run
+// of storaged has written it, and no sync.
+func (s *slotFile) clearFormless() error {
+	if s.state == formed || s.f == nil || s.size == 0 {
+		return nil
 	}
-	if s.state != formed {
-		s.newest = highest
+	err := s.f.truncate(0)
+	if err == nil {
+		err = s.f.datasync()
 	}
-	s.head, s.state, s.size = h, formed, max(s.size, slotFileHeader)
-	s.raiseNewest(highest)
+	if err != nil {
+		return s.root.fail(fmt.Sprintf("clear %v", s.fid), err)
+	}
+	s.size = 0
 	return nil
 }
 
-// unform drops a file whose first write failed, and returns err.
-func (s *slotFile) unform(err error) error {
-	if s.state == formed {
+// put writes one span in place, straight out of the bulk.
+func (s *slotFile) put(in *incoming, r span) error {
+	if err := s.create(); err != nil {
 		return err
 	}
-	_ = s.root.disk.remove(slotFileName(s.fid)) // if it stays it holds nothing: formless or broken
-	_ = s.forget()
-	return err
-}
-
-// put writes one span straight out of the bulk, after head if that is not nil.
-func (s *slotFile) put(in *incoming, r span, head []byte) error {
 	b := in.slots(r.from, r.to)
 	off := s.head.offset(in.First + uint64(r.from))
-	var err error
-	if head != nil {
-		off = 0
-		err = s.f.writeVec([][]byte{head, b}, 0)
-	} else {
-		_, err = s.f.WriteAt(b, off)
-	}
-	if err != nil {
+	if _, err := s.f.WriteAt(b, off); err != nil {
 		err = s.root.failure(fmt.Sprintf("write %v", s.fid), err)
-		if s.state != formed {
-			return s.unform(err)
-		}
-		s.takeBack(r, off, len(b))
+		s.takeBack(off, len(b))
 		return err
 	}
-	s.state = formed
-	s.size = max(s.size, off+int64(len(head)+len(b)))
+	s.owes = true
+	s.dirty.Store(true)
+	s.size = max(s.size, off+int64(len(b)))
 	return nil
 }
 
 // takeBack frees what a failed write took where nothing was before. A slot that
 // it tears all the same fails its checksum, and so is lost to nobody.
-func (s *slotFile) takeBack(r span, off int64, n int) {
-	if !r.fresh {
-		return
-	}
+func (s *slotFile) takeBack(off int64, n int) {
 	var err error
 	if off >= s.size {
 		err = s.f.truncate(s.size)

@@ -44,6 +44,7 @@ const (
 	OpDelete        Op = 0x204 // DeleteRequest, BootReply
 	OpFence         Op = 0x205 // FenceRequest, BootReply
 	OpStorageStatus Op = 0x206 // StorageStatusRequest, StorageStatusReply
+	OpFinal         Op = 0x207 // FinalRequest, BootReply
 )
 
 var opNames = map[Op]string{
@@ -53,7 +54,7 @@ var opNames = map[Op]string{
 	OpLink: "link", OpUnlink: "unlink", OpRmdir: "rmdir", OpRename: "rename", OpReaddir: "readdir",
 	OpStatFS: "statfs", OpOpen: "open", OpCommit: "commit", OpRelease: "release",
 	OpExportStatus: "export-status", OpRecall: "recall", OpWrite: "write", OpRead: "read", OpSync: "sync",
-	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status",
+	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status", OpFinal: "final",
 }
 
 // String is the op's name, for logs and errors.

@@ -55,6 +55,9 @@ type WriteRequest struct {
 	Target
 	Run
 	PayloadBytes uint32 // room for the payload in each slot: the stride is SlotHeaderBytes more
+	// Final says that every version of the file up to it is durable on forward
+	// storages, or was replaced by one that is: older content may go.
+	Final vocab.Version
 }
 
 // Code implements Message.
@@ -62,6 +65,7 @@ func (m *WriteRequest) Code(c *Codec) {
 	m.Target.code(c)
 	m.Run.code(c)
 	U32(c, &m.PayloadBytes)
+	codeVersion(c, &m.Final)
 }
 
 // WriteReply tells the boot under which the slots were taken. They are not
@@ -74,16 +78,18 @@ type WriteReply struct {
 // Code implements Message.
 func (m *WriteReply) Code(c *Codec) { U64(c, &m.Boot) }
 
-// ReadRequest asks for the newest slots of a run.
+// ReadRequest asks for the newest slots of a run, or the newest below a version.
 type ReadRequest struct {
 	Target
 	Run
+	Below vocab.Version // zero: no bound
 }
 
 // Code implements Message.
 func (m *ReadRequest) Code(c *Codec) {
 	m.Target.code(c)
 	m.Run.code(c)
+	codeVersion(c, &m.Below)
 }
 
 // Piece is consecutive blocks in the same state.
@@ -168,6 +174,28 @@ type FenceRequest struct {
 
 // Code implements Message.
 func (m *FenceRequest) Code(c *Codec) { m.Target.code(c) }
+
+// FinalRequest tells of files up to which version all is durable on forward storages,
+// or replaced by what is. It states a fact, so no lease is needed.
+type FinalRequest struct {
+	Target
+	Files []FinalFile
+}
+
+// FinalFile is one file of a FinalRequest.
+type FinalFile struct {
+	FID   vocab.FID
+	Final vocab.Version
+}
+
+// Code implements Message.
+func (m *FinalRequest) Code(c *Codec) {
+	m.Target.code(c)
+	Slice(c, &m.Files, MaxFIDs, 32, func(c *Codec, f *FinalFile) {
+		codeFID(c, &f.FID)
+		codeVersion(c, &f.Final)
+	})
+}
 
 // BootReply answers requests whose only result is the boot.
 type BootReply struct {

@@ -1,0 +1,328 @@
+package storaged
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// folder brings what is final from the journal into place when the journal has grown, and
+// lets go of the segments that it has emptied, until the root is closed.
+func (r *root) folder() {
+	defer close(r.folded)
+	for {
+		select {
+		case <-r.closing.Done():
+			return
+		case <-r.journal.wake:
+		}
+		seen := r.finals.Load()
+		for r.journal.long() && r.closing.Err() == nil && r.serving() == nil {
+			n, err := r.fold(false)
+			if err == nil && n == 0 && r.journal.full() && r.finals.Load() == seen {
+				n, err = r.fold(true)
+			}
+			if err != nil {
+				r.log.Error("the journal cannot be folded", "err", err)
+			}
+			if n == 0 {
+				break // nothing was final: the next change wakes us
+			}
+		}
+	}
+}
+
+// fold empties segments from the oldest on, the current one among them, and tells how
+// many. With all unset it stops at one that has something which is not final: moving that
+// to the end of the journal is worth it only when the journal is full.
+func (r *root) fold(all bool) (n int, err error) {
+	r.folding.Lock()
+	defer r.folding.Unlock()
+	if err := r.journal.seal(); err != nil {
+		return 0, r.failure("begin a segment of the journal", err)
+	}
+	for _, seg := range r.journal.sealed() {
+		if r.closing.Err() != nil || !all && !r.isFinal(seg) {
+			return n, nil
+		}
+		if err := r.foldSegment(seg); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// isFinal tells whether all of a segment can leave the journal.
+func (r *root) isFinal(seg *segment) bool {
+	for _, fid := range r.journal.fidsOf(seg) {
+		f := r.files.acquire(fid)
+		final := f.isFinal(seg)
+		r.files.release(f)
+		if !final {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *slotFile) isFinal(seg *segment) bool {
+	ok, err := s.lockFold()
+	defer s.mu.Unlock()
+	if !ok || err != nil {
+		return true // foldSegment meets the error too
+	}
+	for _, all := range s.log.blocks {
+		for _, e := range all {
+			if e.seg == seg && e.version.Compare(s.head.Final) > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// foldBatch bounds the files that are open to be folded.
+const foldBatch = 512
+
+// foldSegment empties one.
+func (r *root) foldSegment(seg *segment) error {
+	for fids := range slices.Chunk(r.journal.fidsOf(seg), foldBatch) {
+		if err := r.foldFiles(seg, fids); err != nil {
+			return err
+		}
+	}
+	if err := r.syncJournal(); err != nil {
+		return err
+	}
+	if err := r.journal.remove(seg); err != nil {
+		return r.failure("remove "+segmentName(seg.seq), err)
+	}
+	return nil
+}
+
+// foldFiles takes files out of a segment. Nothing leaves the journal before it is durable
+// in place: slots are written and synced; then the headers go through the journal, which is
+// synced, and are written and synced in place; what is not final goes to the end of the
+// journal.
+func (r *root) foldFiles(seg *segment, fids []vocab.FID) error {
+	files, touched := make([]*slotFile, len(fids)), map[int]bool{}
+	for i, fid := range fids {
+		files[i] = r.files.acquire(fid) // they stay open between the steps
+		defer r.files.release(files[i])
+		touched[bucketOf(fid)] = true
+	}
+	each := func(do func(*slotFile) error) error {
+		var g errgroup.Group
+		g.SetLimit(syncsAtOnce)
+		for _, f := range files {
+			g.Go(func() error { return do(f) })
+		}
+		return g.Wait()
+	}
+	for _, step := range []func() error{
+		func() error { return each(func(f *slotFile) error { return f.foldSlots(seg) }) },
+		func() error { return each((*slotFile).sync) },
+		r.syncJournal,
+		func() error { return r.syncBuckets(touched) },
+		func() error { return each(func(f *slotFile) error { return f.foldHead(seg) }) },
+		func() error { return each(func(f *slotFile) error { return f.leave(seg) }) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockFold opens the file to fold it; ok is false if the journal has nothing of it.
+func (s *slotFile) lockFold() (ok bool, err error) {
+	s.mu.Lock()
+	if s.deleted {
+		return false, nil
+	}
+	err = s.open()
+	return err == nil && s.log != nil, err
+}
+
+// foldSlots writes the newest final versions that lie in a segment in place, and notes
+// which they are.
+func (s *slotFile) foldSlots(seg *segment) error {
+	ok, err := s.lockFold()
+	defer s.mu.Unlock()
+	if !ok || err != nil {
+		return err
+	}
+	var blocks []uint64
+	for block, all := range s.log.blocks {
+		if e, ok := s.finalEntry(all); ok && e.seg == seg {
+			blocks = append(blocks, block)
+		}
+	}
+	if len(blocks) == 0 {
+		return nil
+	}
+	slices.Sort(blocks)
+	if err := s.create(); err != nil {
+		return err
+	}
+	s.folded = map[uint64]vocab.Version{}
+	for _, block := range blocks {
+		e, _ := s.finalEntry(s.log.blocks[block])
+		s.folded[block] = e.version
+	}
+	buf := wire.NewBuffer(max(int(s.head.stride()), foldBytes))
+	defer buf.Release()
+	for len(blocks) > 0 {
+		n, err := s.foldRun(blocks, buf.B)
+		if err != nil {
+			return err
+		}
+		blocks = blocks[n:]
+	}
+	return nil
+}
+
+// foldBytes is what is written in place at a time.
+const foldBytes = 1 << 20
+
+// finalEntry is the newest final one.
+func (s *slotFile) finalEntry(all []entry) (entry, bool) {
+	for i := len(all) - 1; i >= 0; i-- {
+		if all[i].version.Compare(s.head.Final) <= 0 {
+			return all[i], true
+		}
+	}
+	return entry{}, false
+}
+
+// foldRun folds the first of the blocks and those that follow it, and tells how many. A
+// newer version that is in place already stays.
+func (s *slotFile) foldRun(blocks []uint64, b []byte) (n int, err error) {
+	stride := int(s.head.stride())
+	length := 0
+	for n < len(blocks) && blocks[n] == blocks[0]+uint64(n) && (n+1)*stride <= len(b) {
+		e, _ := s.finalEntry(s.log.blocks[blocks[n]])
+		h, state := s.headerInPlace(blocks[n])
+		if e.bytes == 0 || state == wire.SlotPresent && h.Version.Compare(e.version) > 0 {
+			if n > 0 {
+				break
+			}
+			return 1, s.foldVoid(blocks[0], e, h, state)
+		}
+		slot := b[n*stride : (n+1)*stride]
+		got, err := e.read(slot)
+		if err != nil {
+			return 0, s.root.failure("read the journal", err)
+		}
+		clear(slot[got:])
+		length = n*stride + got
+		n++
+	}
+	off := s.head.offset(blocks[0])
+	if _, err := s.f.WriteAt(b[:length], off); err != nil {
+		return 0, s.root.failure(fmt.Sprintf("write %v", s.fid), err)
+	}
+	s.owes = true
+	s.size = max(s.size, off+int64(length))
+	return n, nil
+}
+
+// foldVoid takes the slot of a block away that was discarded.
+func (s *slotFile) foldVoid(block uint64, e entry, h wire.SlotHeader, state wire.SlotState) error {
+	if e.bytes > 0 || state == wire.SlotAbsent || state == wire.SlotPresent && h.Version.Compare(e.version) > 0 {
+		return nil
+	}
+	s.owes = true
+	return s.drop(block, block+1)
+}
+
+// headerInPlace reads the header of a slot in place.
+func (s *slotFile) headerInPlace(block uint64) (wire.SlotHeader, wire.SlotState) {
+	if s.f == nil || block >= s.head.slotsIn(s.size) {
+		return wire.SlotHeader{}, wire.SlotAbsent
+	}
+	return s.slotHeader(block)
+}
+
+// foldHead writes the header in place and syncs it. The journal has the same one, durably,
+// until leave has forgotten it.
+func (s *slotFile) foldHead(seg *segment) error {
+	ok, err := s.lockFold()
+	if !ok || err != nil || s.log.head == nil || s.log.headAt != seg || s.f == nil {
+		s.mu.Unlock()
+		return err
+	}
+	h, f := s.log.head, s.f
+	s.mu.Unlock()
+	if _, err := f.WriteAt(h.marshal(), 0); err != nil {
+		return s.root.failure(fmt.Sprintf("write header of %v", s.fid), err)
+	}
+	leave := s.root.syncer()
+	err = f.datasync()
+	leave()
+	if err != nil {
+		return s.root.fail("sync "+s.fid.String(), err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.log != nil && s.log.head == h { // else a newer one came
+		s.log.head, s.log.headAt = nil, nil
+		s.size = max(s.size, slotFileHeader)
+	}
+	return nil
+}
+
+// leave drops from the index what was folded, and writes what the segment has besides to
+// the end of the journal.
+func (s *slotFile) leave(seg *segment) error {
+	ok, err := s.lockFold()
+	defer s.mu.Unlock()
+	folded := s.folded
+	s.folded = nil
+	if !ok || err != nil {
+		return err
+	}
+	for block, v := range folded {
+		s.log.drop(block, func(w vocab.Version) bool { return w.Compare(v) <= 0 })
+	}
+	if s.log.head != nil && s.log.headAt == seg {
+		if err := s.record(headRecord(s.head.clone())); err != nil {
+			return err
+		}
+	}
+	for block, all := range s.log.blocks {
+		// What a newer final version has replaced must not come behind it: at the next
+		// start it would be taken for what is to be folded.
+		final, _ := s.finalEntry(all)
+		s.log.drop(block, func(v vocab.Version) bool { return v.Compare(final.version) < 0 })
+		for _, e := range s.log.blocks[block] {
+			if e.seg == seg {
+				if err := s.moveUp(block, e); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if s.log.empty() {
+		s.root.journal.forget(s.fid)
+		s.log = nil
+	}
+	return nil
+}
+
+// moveUp writes an entry to the end of the journal.
+func (s *slotFile) moveUp(block uint64, e entry) error {
+	if e.bytes == 0 {
+		return s.record(voidRecord(&wire.Run{FID: s.fid, First: block, Count: 1}, e.version))
+	}
+	b := make([]byte, e.bytes)
+	if got, err := e.read(b); err != nil || got < len(b) {
+		return s.root.failure("read the journal", err)
+	}
+	return s.record(slotsRecord(s.fid, block, s.head.PayloadBytes, []vocab.Version{e.version}, b))
+}
