@@ -192,7 +192,7 @@ func (s *Server) sendFences(sess *session, st *fenceState, clusters map[vocab.CI
 	}
 	for _, sto := range ask {
 		joined.Go(func() {
-			if err := s.sendFence(sess, sto); err != nil {
+			if err := s.sendFence(sess.id, sess.fence, sto); err != nil {
 				s.log.Debug("a storage did not accept a fence", "storage", sto.place.id.String(), "err", err)
 				return
 			}
@@ -204,14 +204,14 @@ func (s *Server) sendFences(sess *session, st *fenceState, clusters map[vocab.CI
 	joined.Wait()
 }
 
-func (s *Server) sendFence(sess *session, sto *storage) error {
+func (s *Server) sendFence(id vocab.SessionID, epoch vocab.Epoch, sto *storage) error {
 	ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
 	defer cancel()
 	conn, incarnation, err := s.reach(sto)
 	if err != nil {
 		return err
 	}
-	m := wire.FenceRequest{Target: wire.Target{ID: sto.place.id, Incarnation: incarnation, Session: sess.id, Epoch: sess.fence}}
+	m := wire.FenceRequest{Target: wire.Target{ID: sto.place.id, Incarnation: incarnation, Session: id, Epoch: epoch}}
 	_, err = conn.Call(ctx, wire.OpFence, &m, wire.Bulk{}, &wire.BootReply{})
 	return err
 }
@@ -258,6 +258,7 @@ func (s *Server) dropFenced(sess *session, st *fenceState, ready []vocab.Ino) er
 			t.set(fileKey(prefixRecovery, sess.exp.EID, ino), &rec)
 			t.hook(func() {
 				s.recovery[ino] = sess.exp
+				s.kickSettle()
 				s.log.Warn("a file needs recovery: its writer ended without finishing", "export", sess.exp.Root, "ino", uint64(ino),
 					"session", uint64(sess.id), "epoch", fmt.Sprint(uint64(rec.epoch)))
 			})

@@ -30,6 +30,7 @@ func eventually(t testing.TB, condition func() bool, what string) {
 
 // fakeStoraged answers exportd as a storaged with one root per sid would.
 type fakeStoraged struct {
+	unsettling atomic.Bool // it settles nothing
 	t    testing.TB
 	addr string
 	srv  *wire.Server
@@ -39,6 +40,7 @@ type fakeStoraged struct {
 	roots   []wire.StorageRoot
 	deleted map[vocab.StorageID]map[vocab.FID]bool
 	fences  map[vocab.StorageID]wire.Target
+	settle  []wire.SettleRequest
 }
 
 const testTotal = 1 << 40
@@ -90,7 +92,19 @@ func (f *fakeStoraged) handle(_ context.Context, r *wire.Request) (wire.Message,
 		if err := f.check(m.Target); err != nil {
 			return nil, wire.Bulk{}, err
 		}
-		f.fences[m.ID] = m.Target
+		if m.Session != settleSession {
+			f.fences[m.ID] = m.Target
+		}
+		return &wire.BootReply{Boot: 1}, wire.Bulk{}, nil
+	case wire.OpSettle:
+		var m wire.SettleRequest
+		if err := r.Decode(&m); err != nil {
+			return nil, wire.Bulk{}, err
+		}
+		f.settle = append(f.settle, m)
+		if f.unsettling.Load() {
+			return nil, wire.Bulk{}, vocab.Errorf(vocab.Unavailable, "as the test wants it")
+		}
 		return &wire.BootReply{Boot: 1}, wire.Bulk{}, nil
 	case wire.OpDelete:
 		var m wire.DeleteRequest
@@ -118,6 +132,16 @@ func (f *fakeStoraged) check(m wire.Target) error {
 		}
 	}
 	return vocab.NotFound
+}
+
+// settles gives the last request to settle a file.
+func (f *fakeStoraged) settles() (m wire.SettleRequest, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := len(f.settle); n > 0 {
+		return f.settle[n-1], true
+	}
+	return m, false
 }
 
 func (f *fakeStoraged) fence(sid vocab.SID) (wire.Target, bool) {

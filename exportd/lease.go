@@ -109,6 +109,9 @@ func (s *Server) blocked(w *waiter, c *conflict) bool {
 	if c.need == wire.LeaseWrite && c.ino <= s.graceIno && s.inGrace(c.exp, w.sess) {
 		return true
 	}
+	if c.grant && s.recovery[c.ino] != nil {
+		return true // until it is settled
+	}
 	e := s.files[c.ino]
 	if e == nil {
 		return false

@@ -170,8 +170,11 @@ func TestWaitEndsWithTheConnection(t *testing.T) {
 	require.EqualValues(t, 9, attr.Size)
 }
 
-func TestExpiredSessionIsFencedBeforeOthersWrite(t *testing.T) {
+func TestExpiredSessionIsFencedAndItsFilesSettledBeforeOthersWrite(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.LeaseTerm = 2 * time.Second })
+	for _, f := range w.fakes {
+		f.unsettling.Store(true)
+	}
 	a, b := w.client("one"), w.client("one")
 	f, err := a.create(a.root(), "f", wire.LeaseWrite)
 	require.NoError(t, err)
@@ -195,7 +198,24 @@ func TestExpiredSessionIsFencedBeforeOthersWrite(t *testing.T) {
 	require.ErrorIs(t, a.raw(wire.OpRenew, &h, nil), vocab.NoSession)
 
 	w.fakes[0].restart()
-	require.NoError(t, <-opened)
+	var asked wire.SettleRequest
+	eventually(t, func() bool {
+		for _, f := range w.fakes {
+			if m, ok := f.settles(); ok {
+				asked = m
+				return true
+			}
+		}
+		return false
+	}, "a storage is asked to settle the file")
+	require.Empty(t, opened)
+	require.Equal(t, f.Placement, asked.Placement)
+	require.Len(t, asked.Storages, 4)
+	require.GreaterOrEqual(t, len(asked.Fenced), 3)
+	require.Greater(t, asked.Epoch, f.Lease.Epoch)
+	for i, a := range asked.Storages {
+		require.Equal(t, f.Placement.Distribution.SIDs[i], a.ID.SID)
+	}
 	m, ok := w.fakes[0].fence(1)
 	require.True(t, ok)
 	require.Equal(t, a.opened.Session, m.Session)
@@ -209,6 +229,17 @@ func TestExpiredSessionIsFencedBeforeOthersWrite(t *testing.T) {
 	w.check()
 	w.restart()
 	require.Contains(t, w.srv.recovery, f.Attr.Ino)
+	require.Error(t, <-opened, "exportd has restarted")
+	c := w.client("one")
+	go func() { _, err := c.open(f.Attr.Ino, wire.LeaseRead); opened <- err }()
+	for _, f := range w.fakes {
+		f.unsettling.Store(false)
+	}
+	require.NoError(t, <-opened)
+	w.srv.mu.RLock()
+	require.Empty(t, w.srv.recovery)
+	w.srv.mu.RUnlock()
+	w.check()
 }
 
 // reopen gets a client a new session after its clock jumped.

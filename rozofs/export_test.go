@@ -1,6 +1,10 @@
 package rozofs
 
-import "github.com/rozofs-go/rozo/rozofs/vocab"
+import (
+	"context"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+)
 
 // HoldSaves keeps the client from making the file durable on its own, as long as
 // on is true. Calls that need the file's lease wait meanwhile.
@@ -35,4 +39,33 @@ func (h *Handle) SetLate(position int) {
 		panic(err)
 	}
 	st.node.setLate(true)
+}
+
+// SendSome sends the dirty blocks from first on to their homes at some positions only.
+func (h *Handle) SendSome(ctx context.Context, first uint64, blocks int, positions []int) error {
+	r, slots, err := h.f.encode(first, blocks)
+	if err != nil {
+		return err
+	}
+	defer slots.release()
+	w := h.f.newSender(ctx, r, slots)
+	defer close(w.done)
+	for _, p := range positions {
+		w.try(p, p)
+	}
+	for range positions {
+		if a := <-w.results; a.err != nil {
+			return a.err
+		}
+	}
+	return nil
+}
+
+// Die ends the client as kill -9 does: nothing is saved or given up.
+func (c *Client) Die() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	c.joined.Wait()
 }

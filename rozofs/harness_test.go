@@ -73,7 +73,7 @@ type (
 	}
 )
 
-func startCluster(t testing.TB, f form) *cluster {
+func startCluster(t testing.TB, f form, change ...func(*exportd.Config)) *cluster {
 	layout, err := vocab.ParseLayout(f.layout)
 	require.NoError(t, err)
 	c := &cluster{t: t, layout: layout, dir: t.TempDir()}
@@ -95,6 +95,9 @@ func startCluster(t testing.TB, f form) *cluster {
 		Dir: filepath.Join(c.dir, "export"), Cluster: id, PollInterval: 20 * time.Millisecond,
 		Volumes: []exportd.Volume{{VID: 1, Layout: layout, Clusters: []exportd.Cluster{{CID: 1, Storages: storages}}}},
 		Exports: []exportd.Export{{EID: 1, Name: "test", Root: "/srv/test", VID: 1, Systematic: f.systematic}},
+	}
+	for _, f := range change {
+		f(&cfg)
 	}
 	c.export = &exportNode{daemon{t: t, make: func() (server, error) { return exportd.New(cfg) }}}
 	c.export.start()

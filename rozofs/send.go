@@ -43,6 +43,16 @@ type sender struct {
 // needs them.
 func (f *file) send(ctx context.Context, r *run, slots slotSet) error {
 	defer slots.release()
+	w := f.newSender(ctx, r, slots)
+	defer close(w.done)
+	all := make([]int, len(slots))
+	for i := range all {
+		all[i] = i
+	}
+	return w.placeAll(all)
+}
+
+func (f *file) newSender(ctx context.Context, r *run, slots slotSet) *sender {
 	f.mu.Lock()
 	dist := f.place.Distribution
 	f.mu.Unlock()
@@ -59,12 +69,7 @@ func (f *file) send(ctx context.Context, r *run, slots slotSet) error {
 	for i := range w.spares {
 		w.spares[i] = -1
 	}
-	defer close(w.done)
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	return w.placeAll(all)
+	return w
 }
 
 // errCrowded ends a write whose last spares went to projections that were only

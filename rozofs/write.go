@@ -301,9 +301,9 @@ func (f *file) encode(first uint64, n int) (*run, slotSet, error) {
 	if len(r.pages) == 0 {
 		return nil, nil, nil
 	}
+	r.final = f.final()
 	f.counter++
 	r.version = vocab.Version{Epoch: f.lease.Epoch, Counter: f.counter}
-	r.final = f.final()
 	f.finality.begun(f.counter)
 	size := uint64(f.coder.BlockBytes())
 	last := first + uint64(len(r.pages)-1)

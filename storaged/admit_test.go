@@ -126,4 +126,6 @@ func TestWriteOfWrongSlotsIsRefused(t *testing.T) {
 	}
 	req := &wire.WriteRequest{Target: g.to, Run: g.run(0, 0), PayloadBytes: testPayload}
 	require.ErrorIs(t, g.send(wire.OpWrite, req, good, nil), vocab.Invalid)
+	req = &wire.WriteRequest{Target: g.to, Run: g.run(0, 2), PayloadBytes: testPayload, Final: version(1)}
+	require.ErrorIs(t, g.send(wire.OpWrite, req, good, nil), vocab.Invalid, "it cannot be final yet")
 }

@@ -16,7 +16,7 @@ import (
 
 var (
 	crashSeed  = flag.Uint64("crash-seed", 0, "the one seed to run TestNothingSyncedIsLostWithThePower with")
-	crashSeeds = flag.Int("crash-seeds", 150, "how many seeds to run it with")
+	crashSeeds = flag.Int("crash-seeds", 30, "how many seeds to run it with")
 )
 
 // said is what the model knows of one version of a block.

@@ -81,6 +81,9 @@ func (s *slotFile) finalize(v vocab.Version) error {
 		return nil
 	}
 	s.root.finals.Add(1)
+	if s.f != nil && s.highest.Compare(v) <= 0 {
+		s.head.Settled = s.head.slotsIn(s.size)
+	}
 	s.head.Final = v // the journal learns it with the next change of the header
 	if s.log != nil {
 		s.log.final = v
@@ -119,6 +122,7 @@ func (s *slotFile) cutInPlace() error {
 		return nil
 	}
 	h := s.head.clone()
+	h.Settled = min(h.Settled, end)
 	h.Covered = end // writes there go in place again when this is durable
 	return s.setHead(h)
 }

@@ -11,19 +11,32 @@
 //
 //	rozofs.root       identity, 64 bytes, never changed
 //	fences            log of refused epochs
+//	journal/SEQ       segments of the journal
 //	slots/XXX/FID     slot files in 4096 buckets
 //
-// # Slot files
+// # Slot files and the journal
 //
-// A slot file holds the projections of one file: a header of 128 bytes, then the
-// slot of block b at 128 + b*(64+payloadBytes), as it came over the wire. The
+// A slot file holds the projections of one file: a header of 192 bytes, then the
+// slot of block b at 192 + b*(64+payloadBytes), as it came over the wire. The
 // payload size is fixed by the first write. A block never written is a hole.
+//
+// Only large spans of new blocks behind the covered end of the file go straight
+// into place (write.go, isDirect). All else is appended to the journal of the root
+// (journal.go, record.go), and folded into place (fold.go) once it is final: once
+// the client has said that this version, or a newer one, lies durably on forward
+// storages. Until then the last final version stays where it is. What the journal
+// has is indexed in memory (pending); reads take the newest of both (read.go,
+// newestOf), or the newest below a version.
 //
 // # What holds always
 //
-//   - Versions decide which write of a block stays, never the time of arrival.
-//     A version equal to the one that lies there is written again when it is the
-//     same slot byte for byte: that heals a slot torn by a crash.
+//   - Versions decide which write of a block counts, never the time of arrival. The
+//     newest final version and all above it are kept.
+//   - In place a slot is overwritten by folding alone, from a journal that is synced
+//     and kept until the fold is synced too. Below the covered end a slot that
+//     does not check has rotted; behind it, nobody was promised it.
+//   - The header of a slot file changes in the journal first.
+//   - A version equal to one that is there is kept again when that has rotted.
 //   - A reply to a sync means that everything written to the files before under
 //     this boot lies on the disk, the files' directory entries too. A reply to a
 //     fence or a delete means that it is durable.
@@ -34,17 +47,15 @@
 //   - What cannot be read or does not check is answered as unknown, never as
 //     absent.
 //
-// In this version a write goes over the old slot in place: a crash in the middle
-// can tear that slot on this storage.
-//
 // # Concurrency and limits
 //
 // All methods are safe for concurrent use. Requests run on the goroutines of
 // package wire, at most Config.Threads of them on a root at once; what they hold
 // in bulk is bounded by Config.MaxBulkBytes, a quarter of it for one connection.
-// Close joins everything. Lock order: root.gate, syncGroup.run, slotFile.mu,
-// fenceLog.appending, then the short ones (fileCache.mu, fenceLog.mu,
-// syncGroup.mu), none of which is held while taking another or during I/O.
+// A goroutine of each root folds. Close joins everything. Lock order: root.folding,
+// root.gate, syncGroup.run, slotFile.mu, fenceLog.appending or journal.appending, then
+// the short ones (fileCache.mu, fenceLog.mu, journal.mu, syncGroup.mu), none of which is
+// held while taking another or during I/O.
 //
 // # Failures
 //

@@ -26,8 +26,9 @@ type Server struct {
 	wire  wire.Server
 	ops   map[wire.Op]wire.Handler
 
-	bulk  *semaphore.Weighted // bytes of bulk in service
-	conns sync.Map            // *wire.Conn → *semaphore.Weighted, its share of bulk
+	settling chan struct{}       // semaphore of settleAtAll
+	bulk     *semaphore.Weighted // bytes of bulk in service
+	conns    sync.Map            // *wire.Conn → *semaphore.Weighted, its share of bulk
 
 	mu      sync.Mutex // guards bound
 	bound   []net.Listener
@@ -49,11 +50,12 @@ func newServer(cfg Config, openDisk func(path string) (disk, error)) (*Server, e
 	cfg = cfg.withDefaults()
 	s := &Server{
 		cfg: cfg, boot: vocab.Boot(randomID()), roots: map[vocab.StorageID]*root{},
-		bulk: semaphore.NewWeighted(cfg.MaxBulkBytes), failed: make(chan error, 1),
+		settling: make(chan struct{}, settleAtAll), bulk: semaphore.NewWeighted(cfg.MaxBulkBytes), failed: make(chan error, 1),
 	}
 	s.ops = map[wire.Op]wire.Handler{
 		wire.OpWrite: s.write, wire.OpRead: s.read, wire.OpSync: s.sync, wire.OpDiscard: s.discard,
-		wire.OpDelete: s.delete, wire.OpFence: s.fence, wire.OpFinal: s.final, wire.OpStorageStatus: s.status,
+		wire.OpDelete: s.delete, wire.OpFence: s.fence, wire.OpFinal: s.final, wire.OpUnsettled: s.unsettled, wire.OpSettle: s.settle,
+		wire.OpStorageStatus: s.status,
 	}
 	if err := s.openRoots(openDisk); err != nil {
 		_ = s.closeRoots() // nothing was served: the first error is the one to tell

@@ -37,6 +37,7 @@ type slotFile struct {
 	newest  vocab.Version            // no slot and no cut is above it
 	direct  uint64                   // slots are written in place only at or above it: none below may be torn
 	lowered uint64                   // covered when the last sync began
+	highest vocab.Version            // written in place and perhaps not final; absent: none since Settled
 	owes    bool                     // written in place since the last sync began
 	shrunk  uint64                   // counts shortenings
 	folded  map[uint64]vocab.Version // what the folder has put in place and not yet forgotten
@@ -86,6 +87,9 @@ func (s *slotFile) open() error {
 		s.kept.Store(true)
 	}
 	s.owes = s.head.slotsIn(s.size) > s.head.Covered
+	if s.head.slotsIn(s.size) > s.head.Settled {
+		s.highest = s.newest
+	}
 	if err := s.trim(); err != nil {
 		_ = s.forget()
 		return s.root.failure("open "+slotFileName(s.fid), err)
@@ -177,7 +181,7 @@ func (s *slotFile) create() error {
 func (s *slotFile) forget() error {
 	f := s.f
 	s.opened, s.f, s.log, s.state, s.head, s.size, s.newest = false, nil, nil, formless, fileHeader{}, 0, vocab.Version{}
-	s.direct, s.owes, s.cutDone = 0, false, vocab.Version{}
+	s.direct, s.owes, s.cutDone, s.highest = 0, false, vocab.Version{}, vocab.Version{}
 	s.kept.Store(s.deleted)
 	if f == nil {
 		return nil

@@ -40,7 +40,8 @@ type cut struct {
 //	40  3 × (u64 first block, u64 epoch, u64 counter) cuts, then 0
 //	112 u64 covered: the slots in place below this block have been synced
 //	120 u64 epoch, u64 counter of the final version
-//	136 [52] 0
+//	136 u64 settled: the slots in place below this block are of final versions
+//	144 [44] 0
 //	188 u32 CRC32C of the 188 bytes before
 //
 // After a crash epoch and final version may be too low for what no sync covered.
@@ -51,6 +52,7 @@ type fileHeader struct {
 	MaxEpoch     vocab.Epoch
 	Cuts         []cut // at most maxCuts
 	Covered      uint64
+	Settled      uint64
 	Final        vocab.Version // versions up to it are durable on forward storages, or replaced by such
 }
 
@@ -72,6 +74,7 @@ func (h *fileHeader) marshal() []byte {
 	le.PutUint64(b[112:], h.Covered)
 	le.PutUint64(b[120:], uint64(h.Final.Epoch))
 	le.PutUint64(b[128:], h.Final.Counter)
+	le.PutUint64(b[136:], h.Settled)
 	le.PutUint32(b[188:], wire.Checksum(b[:188]))
 	return b
 }
@@ -98,6 +101,7 @@ func parseFileHeader(b []byte, fid vocab.FID) (h fileHeader, ok bool) {
 		Generation:   le.Uint32(b[12:]),
 		MaxEpoch:     vocab.Epoch(le.Uint64(b[32:])),
 		Covered:      le.Uint64(b[112:]),
+		Settled:      le.Uint64(b[136:]),
 		Final:        vocab.Version{Epoch: vocab.Epoch(le.Uint64(b[120:])), Counter: le.Uint64(b[128:])},
 	}
 	if h.FID != fid || b[5] > maxCuts || h.PayloadBytes == 0 || h.PayloadBytes > maxPayloadBytes {

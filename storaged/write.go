@@ -32,8 +32,10 @@ func (s *Server) write(ctx context.Context, r *wire.Request) (wire.Message, wire
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
-	if err := rt.journal.awaitRoom(ctx); err != nil {
-		return nil, wire.Bulk{}, err
+	if r.Conn.Peer().Role == wire.RoleClient { // others write what makes room
+		if err := rt.journal.awaitRoom(ctx); err != nil {
+			return nil, wire.Bulk{}, err
+		}
 	}
 	leave, err := rt.enter(ctx, &req.Target)
 	if err != nil {
@@ -86,6 +88,9 @@ func checkSlots(req *wire.WriteRequest, bulk []byte) (incoming, error) {
 		if i == 0 || h.Version.Compare(in.highest) > 0 {
 			in.highest = h.Version
 		}
+	}
+	if in.lowest.Compare(req.Final) <= 0 {
+		return in, vocab.Errorf(vocab.Invalid, "version %v is said to be final before it is written", in.lowest)
 	}
 	return in, nil
 }
@@ -395,6 +400,9 @@ func (s *slotFile) put(in *incoming, r span) error {
 	}
 	s.owes = true
 	s.dirty.Store(true)
+	if in.highest.Compare(s.highest) > 0 {
+		s.highest = in.highest
+	}
 	s.size = max(s.size, off+int64(len(b)))
 	return nil
 }

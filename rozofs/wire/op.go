@@ -45,6 +45,8 @@ const (
 	OpFence         Op = 0x205 // FenceRequest, BootReply
 	OpStorageStatus Op = 0x206 // StorageStatusRequest, StorageStatusReply
 	OpFinal         Op = 0x207 // FinalRequest, BootReply
+	OpUnsettled     Op = 0x208 // UnsettledRequest, UnsettledReply
+	OpSettle        Op = 0x209 // SettleRequest, BootReply
 )
 
 var opNames = map[Op]string{
@@ -54,7 +56,7 @@ var opNames = map[Op]string{
 	OpLink: "link", OpUnlink: "unlink", OpRmdir: "rmdir", OpRename: "rename", OpReaddir: "readdir",
 	OpStatFS: "statfs", OpOpen: "open", OpCommit: "commit", OpRelease: "release",
 	OpExportStatus: "export-status", OpRecall: "recall", OpWrite: "write", OpRead: "read", OpSync: "sync",
-	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status", OpFinal: "final",
+	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status", OpFinal: "final", OpUnsettled: "unsettled", OpSettle: "settle",
 }
 
 // String is the op's name, for logs and errors.

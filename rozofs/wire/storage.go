@@ -197,6 +197,66 @@ func (m *FinalRequest) Code(c *Codec) {
 	})
 }
 
+// UnsettledRequest asks for the blocks of a file, from a block on, whose newest version
+// on this storage is not final. Not for clients.
+type UnsettledRequest struct {
+	Target
+	FID  vocab.FID
+	From uint64
+}
+
+// Code implements Message.
+func (m *UnsettledRequest) Code(c *Codec) {
+	m.Target.code(c)
+	codeFID(c, &m.FID)
+	U64(c, &m.From)
+}
+
+// MaxRanges bounds the ranges in an UnsettledReply.
+const MaxRanges = 4096
+
+// Range is consecutive blocks.
+type Range struct{ First, Count uint64 }
+
+// UnsettledReply lists ranges in order; more of them follow from Next on unless that
+// is 0.
+type UnsettledReply struct {
+	Boot   vocab.Boot
+	Ranges []Range
+	Next   uint64
+}
+
+// Code implements Message.
+func (m *UnsettledReply) Code(c *Codec) {
+	U64(c, &m.Boot)
+	Slice(c, &m.Ranges, MaxRanges, 16, func(c *Codec, r *Range) {
+		U64(c, &r.First)
+		U64(c, &r.Count)
+	})
+	U64(c, &m.Next)
+}
+
+// SettleRequest has a storaged settle what the writer of a file has left: every block
+// that is not final gets the newest content of which enough projections lie on the
+// fenced storages, or none, and what lies beyond the size is discarded. The target's
+// session and epoch are those under which it acts. Not for clients.
+type SettleRequest struct {
+	Target
+	Placement vocab.Placement
+	Size      uint64
+	Fenced    []uint8       // positions of the distribution
+	Storages  []StorageAddr // of the distribution, by position
+}
+
+// Code implements Message.
+func (m *SettleRequest) Code(c *Codec) {
+	m.Target.code(c)
+	CodePlacement(c, &m.Placement)
+	U64(c, &m.Size)
+	Slice(c, &m.Fenced, vocab.MaxSafe, 1, func(c *Codec, p *uint8) { U8(c, p) })
+	codeStorages(c, &m.Storages)
+}
+
 // BootReply answers requests whose only result is the boot.
 type BootReply struct {
 	Boot vocab.Boot

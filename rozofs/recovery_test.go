@@ -1,0 +1,55 @@
+package rozofs_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rozofs-go/rozo/exportd"
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+)
+
+// A writer dies when its overwrite has reached some of the storages. Whoever reads then
+// has the new content if enough projections of it are there to be read, else the old, whole
+// and for ever, whichever storages fail afterwards.
+func TestAWriterThatDiesLeavesOldOrNew(t *testing.T) {
+	const blocks, size = 13, 12*vocab.DefaultBlockBytes + 3000
+	for _, form := range []form{{"0", false}, {"0", true}, {"1", false}, {"2,4,5", true}} {
+		t.Run(form.String(), func(t *testing.T) {
+			c := startCluster(t, form, func(cfg *exportd.Config) { cfg.LeaseTerm = 250 * time.Millisecond })
+			k, n := int(c.layout.Inverse), int(c.layout.Forward)
+			now := random(1, size)
+			m := c.mount(t)
+			m.write("f", now)
+			m.close()
+			for sent := range n + 1 {
+				what := fmt.Sprintf("%d of %d projections were written", sent, n)
+				next := random(uint64(sent+2), size)
+				w := c.mount(t)
+				f := w.open("f", os.O_RDWR)
+				_, err := f.WriteAt(next, 0)
+				require.NoError(t, err)
+				require.NoError(t, f.Handle().SendSome(t.Context(), 0, blocks, rand.Perm(n)[:sent]), what)
+				w.client.Die()
+				w.client = nil
+				if sent >= k {
+					now = next
+				}
+				r := c.mount(t)
+				r.holds("f", now)
+				r.close()
+				for _, set := range c.downSets(n - k) {
+					c.withDown(set, func() {
+						r := c.mount(t)
+						r.holds("f", now)
+						r.close()
+					})
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,437 @@
+package storaged
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rozofs-go/rozo/rozofs/block"
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+const (
+	settleDial  = 5 * time.Second  // to connect to another storage
+	settleCall  = 30 * time.Second // for one request to it
+	settleRun   = 64               // blocks read at once
+	settleAtAll = 4                // files settled at once
+)
+
+// settle serves OpSettle (docs/design/0002-versions-journal-recovery.md).
+func (s *Server) settle(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	var req wire.SettleRequest
+	if err := r.Decode(&req); err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	if err := notFromClient(r); err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	if _, err := s.target(r, &req.Target); err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	coder, err := block.NewCoder(req.Placement.Geometry)
+	if err != nil {
+		return nil, wire.Bulk{}, vocab.Errorf(vocab.Invalid, "settle %v: %v", req.Placement.FID, err)
+	}
+	layout, sids := req.Placement.Geometry.Layout, req.Placement.Distribution.SIDs
+	if len(sids) != int(layout.Safe) || len(req.Storages) != len(sids) ||
+		slices.ContainsFunc(req.Fenced, func(p uint8) bool { return int(p) >= len(sids) }) {
+		return nil, wire.Bulk{}, vocab.Errorf(vocab.Invalid, "settle %v: %d storages, %d addresses, layout %v", req.Placement.FID, len(sids), len(req.Storages), layout)
+	}
+	select {
+	case s.settling <- struct{}{}:
+		defer func() { <-s.settling }()
+	case <-ctx.Done():
+		return nil, wire.Bulk{}, context.Cause(ctx)
+	}
+	w := &settler{
+		s: s, req: &req, coder: coder, fid: req.Placement.FID, peers: make([]*wire.Conn, len(sids)),
+		boots: make([]vocab.Boot, len(sids)), at: make([]int, layout.Forward), version: vocab.Version{Epoch: req.Epoch},
+	}
+	defer w.hangUp()
+	if err := w.run(ctx); err != nil {
+		return nil, wire.Bulk{}, fmt.Errorf("settle %v: %w", w.fid, err)
+	}
+	return &wire.BootReply{Boot: s.boot}, wire.Bulk{}, nil
+}
+
+// settler settles one file.
+type settler struct {
+	s       *Server
+	req     *wire.SettleRequest
+	coder   *block.Coder
+	fid     vocab.FID
+	peers   []*wire.Conn  // by position; nil: not reached
+	boots   []vocab.Boot  // by position: under which what was written was taken
+	at      []int         // by projection: the position that gets it
+	version vocab.Version // the last that was given
+}
+
+func (w *settler) hangUp() {
+	for _, c := range w.peers {
+		if c != nil {
+			_ = c.Close() // what it had to say was said in replies
+		}
+	}
+}
+
+func (w *settler) run(ctx context.Context) error {
+	w.dial(ctx)
+	if err := w.place(); err != nil {
+		return err
+	}
+	blocks, err := w.unsettled(ctx)
+	if err != nil {
+		return err
+	}
+	size := uint64(w.coder.BlockBytes())
+	end := (w.req.Size + size - 1) / size // blocks that stay
+	within, _ := slices.BinarySearch(blocks, end)
+	for run := range chunks(blocks[:within]) {
+		if err := w.settleRun(ctx, run[0], len(run)); err != nil {
+			return err
+		}
+	}
+	if err := w.discard(ctx, end, 0); err != nil {
+		return err
+	}
+	if err := w.each(ctx, w.positions(), w.sync); err != nil {
+		return err
+	}
+	return w.each(ctx, w.reached(), w.final)
+}
+
+// chunks splits sorted blocks into runs of consecutive ones.
+func chunks(blocks []uint64) func(yield func([]uint64) bool) {
+	return func(yield func([]uint64) bool) {
+		for len(blocks) > 0 {
+			n := 1
+			for n < len(blocks) && n < settleRun && blocks[n] == blocks[0]+uint64(n) {
+				n++
+			}
+			if !yield(blocks[:n]) {
+				return
+			}
+			blocks = blocks[n:]
+		}
+	}
+}
+
+// dial connects to all storages of the file that can be reached.
+func (w *settler) dial(ctx context.Context) {
+	var g errgroup.Group
+	for p, a := range w.req.Storages {
+		g.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, settleDial)
+			defer cancel()
+			c, err := wire.Dial(ctx, a.Addr, w.s.wire.Hello, nil)
+			if err != nil {
+				w.s.cfg.Log.Debug("a storage cannot be reached to settle a file", "storage", a.ID.String(), "addr", a.Addr, "err", err)
+				return nil
+			}
+			w.peers[p] = c
+			return nil
+		})
+	}
+	_ = g.Wait() // none of them fails
+}
+
+// place gives each projection a storage: its home, or a spare.
+func (w *settler) place() error {
+	spare := len(w.at)
+	for i := range w.at {
+		w.at[i] = i
+		if w.peers[i] != nil {
+			continue
+		}
+		for spare < len(w.peers) && w.peers[spare] == nil {
+			spare++
+		}
+		if spare == len(w.peers) {
+			return vocab.Errorf(vocab.Unavailable, "fewer than %d of its storages can be reached", len(w.at))
+		}
+		w.at[i] = spare
+		spare++
+	}
+	return nil
+}
+
+// positions are those that get something.
+func (w *settler) positions() []int { return w.at }
+
+func (w *settler) reached() (all []int) {
+	for p, c := range w.peers {
+		if c != nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func (w *settler) fenced() (all []int) {
+	for _, p := range w.req.Fenced {
+		all = append(all, int(p))
+	}
+	return all
+}
+
+// each calls do for positions, side by side.
+func (w *settler) each(ctx context.Context, positions []int, do func(ctx context.Context, position int) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, p := range positions {
+		g.Go(func() error { return do(ctx, p) })
+	}
+	return g.Wait()
+}
+
+func (w *settler) target(position int) wire.Target {
+	a := &w.req.Storages[position]
+	return wire.Target{ID: a.ID, Incarnation: a.Incarnation, Session: w.req.Session, Epoch: w.req.Epoch}
+}
+
+func (w *settler) runOf(first uint64, count int) wire.Run {
+	return wire.Run{FID: w.fid, Generation: w.req.Placement.Distribution.Generation, First: first, Count: uint32(count)}
+}
+
+func (w *settler) call(ctx context.Context, position int, op wire.Op, m wire.Message, slot []byte, reply wire.Message) (*wire.Buffer, error) {
+	c := w.peers[position]
+	if c == nil {
+		return nil, vocab.Errorf(vocab.Unavailable, "storage %v at %s cannot be reached", w.req.Storages[position].ID, w.req.Storages[position].Addr)
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleCall)
+	defer cancel()
+	var bulk wire.Bulk
+	if slot != nil {
+		bulk.Parts = [][]byte{slot}
+	}
+	buf, err := c.Call(ctx, op, m, bulk, reply)
+	if err != nil {
+		return nil, fmt.Errorf("storage %v: %v: %w", w.req.Storages[position].ID, op, err)
+	}
+	return buf, nil
+}
+
+// unsettled gathers the blocks that any fenced storage lists, sorted.
+func (w *settler) unsettled(ctx context.Context) ([]uint64, error) {
+	lists := make([][]uint64, len(w.peers))
+	err := w.each(ctx, w.fenced(), func(ctx context.Context, p int) error {
+		for from, more := uint64(0), true; more; {
+			var reply wire.UnsettledReply
+			req := wire.UnsettledRequest{Target: w.target(p), FID: w.fid, From: from}
+			buf, err := w.call(ctx, p, wire.OpUnsettled, &req, nil, &reply)
+			if err != nil {
+				return err
+			}
+			buf.Release()
+			for _, r := range reply.Ranges {
+				for b := r.First; b < r.First+r.Count; b++ {
+					lists[p] = append(lists[p], b)
+				}
+			}
+			from, more = reply.Next, reply.Next > from
+		}
+		return nil
+	})
+	all := map[uint64]bool{}
+	for _, list := range lists {
+		for _, b := range list {
+			all[b] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all)), err
+}
+
+// held is what a fenced storage says of a block: a version that it holds, with its slot.
+type held struct {
+	position int
+	state    wire.SlotState
+	h        wire.SlotHeader
+	payload  []byte
+}
+
+// settleRun settles consecutive blocks.
+func (w *settler) settleRun(ctx context.Context, first uint64, count int) error {
+	found := make([][]held, len(w.peers)) // by position, then block
+	err := w.each(ctx, w.fenced(), func(ctx context.Context, p int) (err error) {
+		found[p], err = w.read(ctx, p, first, count, vocab.Version{})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i := range count {
+		var all []held
+		for _, p := range w.fenced() {
+			all = append(all, found[p][i])
+		}
+		if err := w.settleBlock(ctx, first+uint64(i), all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read asks a storage for the newest versions of a run below a bound.
+func (w *settler) read(ctx context.Context, position int, first uint64, count int, below vocab.Version) ([]held, error) {
+	var reply wire.ReadReply
+	req := wire.ReadRequest{Target: w.target(position), Run: w.runOf(first, count), Below: below}
+	buf, err := w.call(ctx, position, wire.OpRead, &req, nil, &reply)
+	if err != nil {
+		return nil, err
+	}
+	defer buf.Release()
+	all := make([]held, 0, count)
+	var b []byte
+	if buf != nil {
+		b = slices.Clone(buf.B)
+	}
+	stride := wire.SlotHeaderBytes + int(reply.PayloadBytes)
+	for _, piece := range reply.Pieces {
+		for range piece.Count {
+			x := held{position: position, state: piece.State}
+			if piece.State == wire.SlotPresent {
+				n := min(stride, len(b))
+				x.h, x.payload, x.state = wire.ParseSlot(b[:n], w.fid, first+uint64(len(all)))
+				if x.state == wire.SlotPresent && !w.coder.Valid(&x.h) {
+					x.state = wire.SlotBroken
+				}
+				b = b[n:]
+			}
+			all = append(all, x)
+		}
+	}
+	for len(all) < count {
+		all = append(all, held{position: position})
+	}
+	return all[:count], nil
+}
+
+// settleBlock chooses the newest version of which enough different projections are there,
+// and writes it anew; if there is none the block was never acknowledged.
+func (w *settler) settleBlock(ctx context.Context, b uint64, all []held) error {
+	layout := w.req.Placement.Geometry.Layout
+	k, n, s := int(layout.Inverse), int(layout.Forward), int(layout.Safe)
+	for {
+		answers, answered := make([]block.Answer, 0, len(all)), 0
+		var newest vocab.Version
+		for _, x := range all {
+			switch x.state {
+			case wire.SlotPresent:
+				answers = append(answers, block.Answer{State: block.Present, Projection: x.h.Projection, Version: x.h.Version})
+				if x.h.Version.Compare(newest) > 0 {
+					newest = x.h.Version
+				}
+				answered++
+			case wire.SlotAbsent:
+				answered++
+			}
+		}
+		if answered < s-n+k {
+			return vocab.Errorf(vocab.Corrupt, "block %d: only %d storages can tell what they have of it, of %d that must", b, answered, s-n+k)
+		}
+		if newest.Absent() {
+			return w.discard(ctx, b, 1)
+		}
+		if block.Different(answers, newest) >= k {
+			return w.write(ctx, b, newest, all)
+		}
+		for i, x := range all {
+			if x.state != wire.SlotPresent || x.h.Version != newest {
+				continue
+			}
+			older, err := w.read(ctx, x.position, b, 1, newest)
+			if err != nil {
+				return err
+			}
+			all[i] = older[0]
+		}
+	}
+}
+
+// next gives versions of the settler's own.
+func (w *settler) next() vocab.Version {
+	w.version.Counter++
+	return w.version
+}
+
+// write writes the content of a version under a new one. What lies beyond the file's size
+// is cut off.
+func (w *settler) write(ctx context.Context, b uint64, v vocab.Version, all []held) error {
+	payloads, used := make([][]byte, len(w.at)), 0
+	for _, x := range all {
+		if x.state == wire.SlotPresent && x.h.Version == v {
+			payloads[x.h.Projection] = x.payload
+			used = int(x.h.BlockBytes)
+		}
+	}
+	data := make([]byte, w.coder.PaddedBytes(w.coder.BlockBytes()))
+	if err := w.coder.Rebuild(data, payloads, used, make([]byte, w.coder.ScratchBytes())); err != nil {
+		return vocab.Errorf(vocab.Corrupt, "block %d, version %v: %v", b, v, err)
+	}
+	if room := w.req.Size - b*uint64(w.coder.BlockBytes()); room < uint64(used) {
+		clear(data[room:used])
+		used = int(room)
+	}
+	id := block.Identity{FID: w.fid, Block: b, Version: w.next()}
+	slots := make([][]byte, len(w.at))
+	for i := range slots {
+		slots[i] = make([]byte, w.coder.SlotBytes(i, used))
+	}
+	if err := w.coder.PutSlots(slots, make([][]byte, len(w.at)), id, data, used); err != nil {
+		return vocab.Errorf(vocab.Internal, "block %d: %v", b, err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for i, p := range w.at {
+		g.Go(func() error {
+			var reply wire.WriteReply
+			req := wire.WriteRequest{Target: w.target(p), Run: w.runOf(b, 1), PayloadBytes: uint32(w.coder.RoomAt(p))}
+			buf, err := w.call(ctx, p, wire.OpWrite, &req, slots[i], &reply)
+			buf.Release()
+			return w.took(p, reply.Boot, err)
+		})
+	}
+	return g.Wait()
+}
+
+// took notes the boot under which a storage took something; another one later means that
+// it may have lost it.
+func (w *settler) took(position int, boot vocab.Boot, err error) error {
+	if err != nil {
+		return err
+	}
+	if w.boots[position] != 0 && w.boots[position] != boot {
+		return vocab.Errorf(vocab.Unavailable, "storage %v has restarted", w.req.Storages[position].ID)
+	}
+	w.boots[position] = boot
+	return nil
+}
+
+// discard discards blocks, or with count 0 all from first on.
+func (w *settler) discard(ctx context.Context, first uint64, count int) error {
+	v := w.next()
+	return w.each(ctx, w.reached(), func(ctx context.Context, p int) error {
+		var reply wire.BootReply
+		req := wire.DiscardRequest{Target: w.target(p), Run: w.runOf(first, count), Version: v}
+		buf, err := w.call(ctx, p, wire.OpDiscard, &req, nil, &reply)
+		buf.Release()
+		return w.took(p, reply.Boot, err)
+	})
+}
+
+func (w *settler) sync(ctx context.Context, position int) error {
+	req := wire.SyncRequest{Target: w.target(position), Boot: w.boots[position], FIDs: []vocab.FID{w.fid}}
+	buf, err := w.call(ctx, position, wire.OpSync, &req, nil, &wire.BootReply{})
+	buf.Release()
+	return err
+}
+
+func (w *settler) final(ctx context.Context, position int) error {
+	req := wire.FinalRequest{Target: w.target(position), Files: []wire.FinalFile{{FID: w.fid, Final: w.version}}}
+	buf, err := w.call(ctx, position, wire.OpFinal, &req, nil, &wire.BootReply{})
+	buf.Release()
+	return err
+}
