@@ -240,6 +240,15 @@ func (c *cluster) secondMount() *mount {
 	return m
 }
 
+// kill ends it by SIGKILL and takes the mount point out of the tree.
+func (m *mount) kill(t *testing.T) {
+	t.Helper()
+	require.NoError(t, m.cmd.Process.Kill())
+	require.Error(t, <-m.ended)
+	m.cmd = nil
+	require.NoError(t, unix.Unmount(m.point, unix.MNT_DETACH))
+}
+
 // end stops it by SIGTERM; the second call does nothing.
 func (m *mount) end() error {
 	if m.cmd == nil {
