@@ -158,6 +158,17 @@ func (c *cluster) up() {
 	require.Contains(c.t, c.rozo(args...), "ready     "+c.mnt+"\n")
 }
 
+// shortenLeases lets exportd end the sessions of mounts that have died after two seconds.
+func (c *cluster) shortenLeases() {
+	c.t.Helper()
+	c.down()
+	conf := filepath.Join(c.dir, "export.conf")
+	text, err := os.ReadFile(conf)
+	require.NoError(c.t, err)
+	require.NoError(c.t, os.WriteFile(conf, append([]byte("lease_term = 2;\n"), text...), 0o644))
+	c.up()
+}
+
 func (c *cluster) down() {
 	c.t.Helper()
 	c.rozo("down")

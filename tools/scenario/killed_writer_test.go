@@ -93,12 +93,7 @@ func TestAWritingMountIsKilled(t *testing.T) {
 		t.Run(layout, func(t *testing.T) {
 			s := seed(t)
 			c := start(t, options{layout: layout})
-			c.down()
-			conf := filepath.Join(c.dir, "export.conf")
-			text, err := os.ReadFile(conf)
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(conf, append([]byte("lease_term = 2;\n"), text...), 0o644))
-			c.up()
+			c.shortenLeases()
 			choice := rand.New(generator(s))
 			files := make([]*over, overFiles)
 			for i := range files {
