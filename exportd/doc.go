@@ -65,6 +65,7 @@
 //	'S' session:8               [9]   secret u64, eid u16, name, fence epoch u64 (0: alive)
 //	'R' session:8 request:8     [17]  op u16, reply as sent
 //	'L' eid:2 ino:8             [11]  write lease: session u64, epoch u64
+//	'P' eid:2 ino:8             [11]  to be repaired: session u64, epoch u64 of who said so
 //	'N' eid:2 ino:8             [11]  needs recovery: session u64, epoch u64 of the lease that ended uncleanly
 //	'O' eid:2 ino:8             [11]  empty: the inode has no name and may be open
 //	'T' vid:2 cid:2 sid:1       [6]   incarnation u64 of the storage's root

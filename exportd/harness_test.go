@@ -31,10 +31,10 @@ func eventually(t testing.TB, condition func() bool, what string) {
 // fakeStoraged answers exportd as a storaged with one root per sid would.
 type fakeStoraged struct {
 	unsettling atomic.Bool // it settles nothing
-	t    testing.TB
-	addr string
-	srv  *wire.Server
-	done chan error
+	t          testing.TB
+	addr       string
+	srv        *wire.Server
+	done       chan error
 
 	mu      sync.Mutex // guards the rest
 	roots   []wire.StorageRoot

@@ -17,6 +17,7 @@ const (
 	prefixOutcome   = 'R'
 	prefixLease     = 'L'
 	prefixRecovery  = 'N'
+	prefixDegraded  = 'P'
 	prefixOrphan    = 'O'
 	prefixDeletion  = 'X'
 	prefixStorage   = 'T'

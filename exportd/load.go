@@ -34,7 +34,7 @@ func (s *Server) load() error {
 	s.durable.Store(s.count.applied)
 	s.graceIno = vocab.Ino(s.count.ino)
 	s.graceEnd = s.cfg.Clock().Add(s.life())
-	for _, step := range []func() error{s.loadSessions, s.loadOutcomes, s.loadLeases, s.loadOrphans, s.loadRecovery, s.loadStorages} {
+	for _, step := range []func() error{s.loadSessions, s.loadOutcomes, s.loadLeases, s.loadOrphans, s.loadRecovery, s.loadDegraded, s.loadStorages} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -143,6 +143,10 @@ func (s *Server) loadOrphans() error {
 
 func (s *Server) loadRecovery() error {
 	return s.loadFileSet(prefixRecovery, s.recovery)
+}
+
+func (s *Server) loadDegraded() error {
+	return s.loadFileSet(prefixDegraded, s.degraded)
 }
 
 func (s *Server) loadFileSet(prefix byte, set map[vocab.Ino]*export) error {

@@ -89,6 +89,9 @@ func (t *tx) record(m *wire.Commit) (*inode, error) {
 		n.attr.Mtime = m.Mtime
 	}
 	n.attr.Ctime = max(n.attr.Ctime, t.now)
+	if m.Degraded {
+		t.degrade(t.exp, m.Ino, leaseRecord{t.sess.id, m.Epoch})
+	}
 	return n, nil
 }
 
@@ -135,6 +138,9 @@ func (t *tx) releaseItem(m *wire.ReleaseItem) error {
 		t.overtaken(m)
 	}
 	if current {
+		if m.Degraded && !m.Changed {
+			t.degrade(t.exp, m.Ino, leaseRecord{t.sess.id, m.Epoch})
+		}
 		if m.Changed && h.lease.Kind == wire.LeaseWrite {
 			if _, err := t.record(&m.Commit); err != nil {
 				return err

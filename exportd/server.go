@@ -54,19 +54,22 @@ type Server struct {
 
 	// mu is the applier's lock: one command at a time, reads share it. It guards
 	// everything below and is never held while waiting for network or sync.
-	mu         sync.RWMutex
-	count      counters
-	exports    map[vocab.EID]*export
-	sessions   map[vocab.SessionID]*session
-	files      map[vocab.Ino]*entry     // leases and opens
-	orphans    map[vocab.Ino]*export    // unlinked, perhaps still open
-	recovery   map[vocab.Ino]*export    // a write lease ended uncleanly
-	settleKick chan struct{}            // capacity 1: a file needs recovery
-	graceIno   vocab.Ino                // inodes above it are newer than this run
-	graceEnd   time.Time                // when sessions of an earlier run must have reclaimed
-	grace      map[*session]struct{}    // those that have not
-	sweepDue   bool                     // a session has left grace since orphans were last looked at
-	fenced     map[*session]*fenceState // ended, not yet fenced everywhere
+	mu            sync.RWMutex
+	count         counters
+	exports       map[vocab.EID]*export
+	sessions      map[vocab.SessionID]*session
+	files         map[vocab.Ino]*entry     // leases and opens
+	orphans       map[vocab.Ino]*export    // unlinked, perhaps still open
+	recovery      map[vocab.Ino]*export    // a write lease ended uncleanly
+	degraded      map[vocab.Ino]*export    // to be repaired
+	degradedOften map[vocab.Ino]uint64     // how often that was said, of these
+	repairFailed  time.Time                // when a file could last not be repaired
+	settleKick    chan struct{}            // capacity 1: a file needs recovery
+	graceIno      vocab.Ino                // inodes above it are newer than this run
+	graceEnd      time.Time                // when sessions of an earlier run must have reclaimed
+	grace         map[*session]struct{}    // those that have not
+	sweepDue      bool                     // a session has left grace since orphans were last looked at
+	fenced        map[*session]*fenceState // ended, not yet fenced everywhere
 
 	fenceKick   chan struct{} // capacity 1
 	volumes     map[vocab.VID]*Volume
@@ -108,6 +111,7 @@ func New(cfg Config) (*Server, error) {
 		files:      map[vocab.Ino]*entry{},
 		orphans:    map[vocab.Ino]*export{},
 		recovery:   map[vocab.Ino]*export{},
+		degraded:   map[vocab.Ino]*export{}, degradedOften: map[vocab.Ino]uint64{},
 		settleKick: make(chan struct{}, 1),
 		grace:      map[*session]struct{}{},
 		fenced:     map[*session]*fenceState{},

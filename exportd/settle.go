@@ -51,11 +51,18 @@ type unsettledFile struct {
 	ino       vocab.Ino
 	placement vocab.Placement
 	size      uint64
+	degraded  uint64 // of Server.degradedOften
 }
 
-// settleSome is one round.
+// settleSome is one round: of files that need recovery, or if there are none, of files to
+// be repaired.
 func (s *Server) settleSome() error {
-	files, err := s.unsettledFiles()
+	files, err := s.listed(s.recovery, nil)
+	do := s.settleFile
+	if err == nil && len(files) == 0 && time.Since(s.repairFailed) > repairPause {
+		files, err = s.listed(s.degraded, s.allUp)
+		do = s.repairFile
+	}
 	if err != nil || len(files) == 0 {
 		return err
 	}
@@ -69,8 +76,8 @@ func (s *Server) settleSome() error {
 	g.SetLimit(settleAtOnce)
 	for _, f := range files {
 		g.Go(func() error {
-			if err := s.settleFile(f, epoch, fenced); err != nil {
-				s.log.Warn("a file that needs recovery could not be settled yet", "export", f.exp.Root, "ino", uint64(f.ino), "err", err)
+			if err := do(f, epoch, fenced); err != nil && s.ctx.Err() == nil {
+				s.log.Warn("a file that needs recovery or repair has to wait", "export", f.exp.Root, "ino", uint64(f.ino), "err", err)
 			}
 			return nil
 		})
@@ -78,15 +85,19 @@ func (s *Server) settleSome() error {
 	return g.Wait()
 }
 
-func (s *Server) unsettledFiles() (files []unsettledFile, err error) {
+// listed takes files from a set, of those that match.
+func (s *Server) listed(set map[vocab.Ino]*export, match func(*export, *vocab.Placement) bool) (files []unsettledFile, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for ino, exp := range s.recovery {
+	for ino, exp := range set {
 		n, err := (&tx{s: s, exp: exp}).inode(ino)
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, unsettledFile{exp, ino, n.placement, n.attr.Size})
+		if match != nil && !match(exp, &n.placement) {
+			continue
+		}
+		files = append(files, unsettledFile{exp, ino, n.placement, n.attr.Size, s.degradedOften[ino]})
 		if len(files) == settleRound {
 			break
 		}
@@ -128,14 +139,40 @@ func (s *Server) fenceSettlers(files []unsettledFile, epoch vocab.Epoch) map[pla
 
 // settleFile has one of the file's storages settle it.
 func (s *Server) settleFile(f unsettledFile, epoch vocab.Epoch, fenced map[place]bool) error {
-	dist, layout := f.placement.Distribution, f.placement.Geometry.Layout
+	reached, err := s.sendSettle(wire.OpSettle, f, epoch, fenced)
+	if err != nil {
+		return err
+	}
+	return s.own(f.exp, func(t *tx) error {
+		if s.recovery[f.ino] == nil {
+			return nil // deleted meanwhile
+		}
+		t.drop(fileKey(prefixRecovery, f.exp.EID, f.ino))
+		if reached < len(f.placement.Distribution.SIDs) {
+			t.degrade(f.exp, f.ino, leaseRecord{settleSession, epoch})
+		}
+		t.hook(func() {
+			delete(s.recovery, f.ino)
+			s.log.Info("a file was settled", "export", f.exp.Root, "ino", uint64(f.ino))
+			if e := s.files[f.ino]; e != nil {
+				e.wake()
+			}
+		})
+		return nil
+	})
+}
+
+// sendSettle asks one of the file's storages to settle or repair it, and tells how many of
+// them can be reached.
+func (s *Server) sendSettle(op wire.Op, f unsettledFile, epoch vocab.Epoch, fenced map[place]bool) (reached int, err error) {
+	dist := f.placement.Distribution
 	m := wire.SettleRequest{Placement: f.placement, Size: f.size}
 	var settler *storage
 	for position, sid := range dist.SIDs {
 		p := place{f.exp.VID, vocab.StorageID{CID: dist.CID, SID: sid}}
 		sto := s.storages[p]
 		if sto == nil {
-			return vocab.Errorf(vocab.Unavailable, "storage %v is not in the configuration any more", p.id)
+			return 0, vocab.Errorf(vocab.Unavailable, "storage %v is not in the configuration any more", p.id)
 		}
 		s.storagesMu.Lock()
 		m.Storages = append(m.Storages, wire.StorageAddr{StorageRoot: sto.root, Addr: sto.daemon.addr})
@@ -147,31 +184,16 @@ func (s *Server) settleFile(f unsettledFile, epoch vocab.Epoch, fenced map[place
 			}
 		}
 	}
-	if need := fenceQuorum(layout); len(m.Fenced) < need {
-		return vocab.Errorf(vocab.Unavailable, "%d of its storages can be reached, %d are needed", len(m.Fenced), need)
+	if need := fenceQuorum(f.placement.Geometry.Layout); len(m.Fenced) < need {
+		return 0, vocab.Errorf(vocab.Unavailable, "%d of its storages can be reached, %d are needed", len(m.Fenced), need)
 	}
 	conn, incarnation, err := s.reach(settler)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	m.Target = wire.Target{ID: settler.place.id, Incarnation: incarnation, Session: settleSession, Epoch: epoch}
 	ctx, cancel := context.WithTimeout(s.ctx, settleTimeout)
 	defer cancel()
-	if _, err := conn.Call(ctx, wire.OpSettle, &m, wire.Bulk{}, &wire.BootReply{}); err != nil {
-		return err
-	}
-	return s.own(f.exp, func(t *tx) error {
-		if s.recovery[f.ino] == nil {
-			return nil // deleted meanwhile
-		}
-		t.drop(fileKey(prefixRecovery, f.exp.EID, f.ino))
-		t.hook(func() {
-			delete(s.recovery, f.ino)
-			s.log.Info("a file was settled", "export", f.exp.Root, "ino", uint64(f.ino))
-			if e := s.files[f.ino]; e != nil {
-				e.wake()
-			}
-		})
-		return nil
-	})
+	_, err = conn.Call(ctx, op, &m, wire.Bulk{}, &wire.BootReply{})
+	return len(m.Fenced), err
 }

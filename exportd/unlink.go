@@ -150,6 +150,9 @@ func (t *tx) forgetFile(ino vocab.Ino, e *entry) {
 		t.drop(fileKey(prefixRecovery, t.exp.EID, ino))
 		t.hook(func() { delete(s.recovery, ino) })
 	}
+	if _, ok := s.degraded[ino]; ok {
+		t.repaired(t.exp, ino)
+	}
 	if e == nil {
 		return
 	}

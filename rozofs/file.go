@@ -46,6 +46,7 @@ type file struct {
 	inFlight int              // runs being sent
 	runs     []*run           // sent and complete, not yet durable
 	crowded  uint64           // counts runs that must be sent once more, under a new version
+	degraded bool             // some of it is not at home; told to exportd with the next commit or release
 	finality finality         // of the versions under this lease (final.go)
 	failure  error            // what a write could not do; reported once
 	seen     stamp            // what the kernel's cached pages belong to

@@ -83,7 +83,7 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	f.serverCtime = reply.Attr.Ctime
 	f.place, f.coder = reply.Placement, coder
 	if reply.Lease.Epoch != f.lease.Epoch {
-		f.counter, f.finality = 0, finality{}
+		f.counter, f.finality, f.degraded = 0, finality{}, false
 	}
 	f.lease = reply.Lease
 	if overtaken {
@@ -206,7 +206,7 @@ func (f *file) endRecall() {
 // releaseItem is called with mu held.
 func (f *file) releaseItem(keep wire.LeaseKind) wire.ReleaseItem {
 	return wire.ReleaseItem{
-		Commit:  wire.Commit{Ino: f.ino, Epoch: f.lease.Epoch, Size: f.attr.Size, Mtime: f.attr.Mtime},
+		Commit:  wire.Commit{Ino: f.ino, Epoch: f.lease.Epoch, Size: f.attr.Size, Mtime: f.attr.Mtime, Degraded: f.degraded},
 		Changed: f.uncommitted && f.lease.Kind == wire.LeaseWrite,
 		Keep:    keep,
 	}
@@ -261,7 +261,7 @@ func (f *file) commit(ctx context.Context) error {
 		f.mu.Unlock()
 		return nil
 	}
-	req := wire.CommitRequest{Commit: wire.Commit{Ino: f.ino, Epoch: f.lease.Epoch, Size: f.attr.Size, Mtime: f.attr.Mtime}}
+	req := wire.CommitRequest{Commit: wire.Commit{Ino: f.ino, Epoch: f.lease.Epoch, Size: f.attr.Size, Mtime: f.attr.Mtime, Degraded: f.degraded}}
 	f.mu.Unlock()
 	var reply wire.AttrReply
 	if err := f.c.session.change(ctx, Caller{}, wire.OpCommit, &req, &reply); err != nil {

@@ -116,6 +116,9 @@ func (f *file) discard(ctx context.Context, first uint64, version vocab.Version)
 		}
 		done, _ := d.count()
 		if done >= need {
+			f.mu.Lock()
+			f.degraded = f.degraded || done < len(dist.SIDs)
+			f.mu.Unlock()
 			return nil
 		}
 		select {

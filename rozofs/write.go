@@ -369,6 +369,9 @@ func (f *file) sent(r *run, err error) {
 	f.inFlight--
 	if err == nil {
 		f.runs = append(f.runs, r)
+		for i, at := range r.at {
+			f.degraded = f.degraded || at.position != i
+		}
 	} else {
 		if errors.Is(err, errCrowded) {
 			f.crowded++

@@ -26,7 +26,7 @@ type Server struct {
 	wire  wire.Server
 	ops   map[wire.Op]wire.Handler
 
-	settling chan struct{}       // semaphore of settleAtAll
+	settlers chan struct{}       // semaphore of settleAtAll
 	bulk     *semaphore.Weighted // bytes of bulk in service
 	conns    sync.Map            // *wire.Conn → *semaphore.Weighted, its share of bulk
 
@@ -50,11 +50,12 @@ func newServer(cfg Config, openDisk func(path string) (disk, error)) (*Server, e
 	cfg = cfg.withDefaults()
 	s := &Server{
 		cfg: cfg, boot: vocab.Boot(randomID()), roots: map[vocab.StorageID]*root{},
-		settling: make(chan struct{}, settleAtAll), bulk: semaphore.NewWeighted(cfg.MaxBulkBytes), failed: make(chan error, 1),
+		settlers: make(chan struct{}, settleAtAll), bulk: semaphore.NewWeighted(cfg.MaxBulkBytes), failed: make(chan error, 1),
 	}
 	s.ops = map[wire.Op]wire.Handler{
 		wire.OpWrite: s.write, wire.OpRead: s.read, wire.OpSync: s.sync, wire.OpDiscard: s.discard,
 		wire.OpDelete: s.delete, wire.OpFence: s.fence, wire.OpFinal: s.final, wire.OpUnsettled: s.unsettled, wire.OpSettle: s.settle,
+		wire.OpVersions: s.versions, wire.OpRepair: s.repair,
 		wire.OpStorageStatus: s.status,
 	}
 	if err := s.openRoots(openDisk); err != nil {

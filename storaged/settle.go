@@ -23,6 +23,15 @@ const (
 
 // settle serves OpSettle (docs/design/0002-versions-journal-recovery.md).
 func (s *Server) settle(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	return s.settling(ctx, r, (*settler).run)
+}
+
+// repair serves OpRepair.
+func (s *Server) repair(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	return s.settling(ctx, r, (*settler).repair)
+}
+
+func (s *Server) settling(ctx context.Context, r *wire.Request, do func(*settler, context.Context) error) (wire.Message, wire.Bulk, error) {
 	var req wire.SettleRequest
 	if err := r.Decode(&req); err != nil {
 		return nil, wire.Bulk{}, err
@@ -43,8 +52,8 @@ func (s *Server) settle(ctx context.Context, r *wire.Request) (wire.Message, wir
 		return nil, wire.Bulk{}, vocab.Errorf(vocab.Invalid, "settle %v: %d storages, %d addresses, layout %v", req.Placement.FID, len(sids), len(req.Storages), layout)
 	}
 	select {
-	case s.settling <- struct{}{}:
-		defer func() { <-s.settling }()
+	case s.settlers <- struct{}{}:
+		defer func() { <-s.settlers }()
 	case <-ctx.Done():
 		return nil, wire.Bulk{}, context.Cause(ctx)
 	}
@@ -53,8 +62,8 @@ func (s *Server) settle(ctx context.Context, r *wire.Request) (wire.Message, wir
 		boots: make([]vocab.Boot, len(sids)), at: make([]int, layout.Forward), version: vocab.Version{Epoch: req.Epoch},
 	}
 	defer w.hangUp()
-	if err := w.run(ctx); err != nil {
-		return nil, wire.Bulk{}, fmt.Errorf("settle %v: %w", w.fid, err)
+	if err := do(w, ctx); err != nil {
+		return nil, wire.Bulk{}, fmt.Errorf("%v %v: %w", r.Op, w.fid, err)
 	}
 	return &wire.BootReply{Boot: s.boot}, wire.Bulk{}, nil
 }
@@ -368,9 +377,9 @@ func (w *settler) write(ctx context.Context, b uint64, v vocab.Version, all []he
 			used = int(x.h.BlockBytes)
 		}
 	}
-	data := make([]byte, w.coder.PaddedBytes(w.coder.BlockBytes()))
-	if err := w.coder.Rebuild(data, payloads, used, make([]byte, w.coder.ScratchBytes())); err != nil {
-		return vocab.Errorf(vocab.Corrupt, "block %d, version %v: %v", b, v, err)
+	data, err := w.rebuild(payloads, used, b, v)
+	if err != nil {
+		return err
 	}
 	if room := w.req.Size - b*uint64(w.coder.BlockBytes()); room < uint64(used) {
 		clear(data[room:used])
@@ -386,15 +395,26 @@ func (w *settler) write(ctx context.Context, b uint64, v vocab.Version, all []he
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for i, p := range w.at {
-		g.Go(func() error {
-			var reply wire.WriteReply
-			req := wire.WriteRequest{Target: w.target(p), Run: w.runOf(b, 1), PayloadBytes: uint32(w.coder.RoomAt(p))}
-			buf, err := w.call(ctx, p, wire.OpWrite, &req, slots[i], &reply)
-			buf.Release()
-			return w.took(p, reply.Boot, err)
-		})
+		g.Go(func() error { return w.put(ctx, p, b, slots[i]) })
 	}
 	return g.Wait()
+}
+
+// put writes a slot to a position.
+func (w *settler) put(ctx context.Context, position int, b uint64, slot []byte) error {
+	var reply wire.WriteReply
+	req := wire.WriteRequest{Target: w.target(position), Run: w.runOf(b, 1), PayloadBytes: uint32(w.coder.RoomAt(position))}
+	buf, err := w.call(ctx, position, wire.OpWrite, &req, slot, &reply)
+	buf.Release()
+	return w.took(position, reply.Boot, err)
+}
+
+func (w *settler) rebuild(payloads [][]byte, used int, b uint64, v vocab.Version) ([]byte, error) {
+	data := make([]byte, w.coder.PaddedBytes(w.coder.BlockBytes()))
+	if err := w.coder.Rebuild(data, payloads, used, make([]byte, w.coder.ScratchBytes())); err != nil {
+		return nil, vocab.Errorf(vocab.Corrupt, "block %d, version %v: %v", b, v, err)
+	}
+	return data, nil
 }
 
 // took notes the boot under which a storage took something; another one later means that
@@ -413,13 +433,15 @@ func (w *settler) took(position int, boot vocab.Boot, err error) error {
 // discard discards blocks, or with count 0 all from first on.
 func (w *settler) discard(ctx context.Context, first uint64, count int) error {
 	v := w.next()
-	return w.each(ctx, w.reached(), func(ctx context.Context, p int) error {
-		var reply wire.BootReply
-		req := wire.DiscardRequest{Target: w.target(p), Run: w.runOf(first, count), Version: v}
-		buf, err := w.call(ctx, p, wire.OpDiscard, &req, nil, &reply)
-		buf.Release()
-		return w.took(p, reply.Boot, err)
-	})
+	return w.each(ctx, w.reached(), func(ctx context.Context, p int) error { return w.discardAt(ctx, p, first, count, v) })
+}
+
+func (w *settler) discardAt(ctx context.Context, position int, first uint64, count int, v vocab.Version) error {
+	var reply wire.BootReply
+	req := wire.DiscardRequest{Target: w.target(position), Run: w.runOf(first, count), Version: v}
+	buf, err := w.call(ctx, position, wire.OpDiscard, &req, nil, &reply)
+	buf.Release()
+	return w.took(position, reply.Boot, err)
 }
 
 func (w *settler) sync(ctx context.Context, position int) error {

@@ -294,6 +294,9 @@ type Commit struct {
 	Epoch vocab.Epoch
 	Size  uint64
 	Mtime vocab.Time
+	// Degraded says that some of what was written is not at home, or was not discarded
+	// everywhere, because a storage was missing: the file is to be repaired.
+	Degraded bool
 }
 
 func (m *Commit) code(c *Codec) {
@@ -301,6 +304,7 @@ func (m *Commit) code(c *Codec) {
 	U64(c, &m.Epoch)
 	U64(c, &m.Size)
 	U64(c, &m.Mtime)
+	c.Bool(&m.Degraded)
 }
 
 // Code implements Message.
@@ -329,7 +333,7 @@ type ReleaseRequest struct {
 // Code implements Message.
 func (m *ReleaseRequest) Code(c *Codec) {
 	m.Head.code(c)
-	Slice(c, &m.Items, MaxHeld, 35, func(c *Codec, i *ReleaseItem) {
+	Slice(c, &m.Items, MaxHeld, 36, func(c *Codec, i *ReleaseItem) {
 		i.Commit.code(c)
 		c.Bool(&i.Changed)
 		U8(c, &i.Keep)

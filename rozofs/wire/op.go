@@ -47,6 +47,8 @@ const (
 	OpFinal         Op = 0x207 // FinalRequest, BootReply
 	OpUnsettled     Op = 0x208 // UnsettledRequest, UnsettledReply
 	OpSettle        Op = 0x209 // SettleRequest, BootReply
+	OpVersions      Op = 0x20a // VersionsRequest, VersionsReply
+	OpRepair        Op = 0x20b // SettleRequest, BootReply
 )
 
 var opNames = map[Op]string{
@@ -56,7 +58,7 @@ var opNames = map[Op]string{
 	OpLink: "link", OpUnlink: "unlink", OpRmdir: "rmdir", OpRename: "rename", OpReaddir: "readdir",
 	OpStatFS: "statfs", OpOpen: "open", OpCommit: "commit", OpRelease: "release",
 	OpExportStatus: "export-status", OpRecall: "recall", OpWrite: "write", OpRead: "read", OpSync: "sync",
-	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status", OpFinal: "final", OpUnsettled: "unsettled", OpSettle: "settle",
+	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status", OpFinal: "final", OpUnsettled: "unsettled", OpSettle: "settle", OpVersions: "versions", OpRepair: "repair",
 }
 
 // String is the op's name, for logs and errors.

@@ -236,10 +236,59 @@ func (m *UnsettledReply) Code(c *Codec) {
 	U64(c, &m.Next)
 }
 
+// VersionsRequest asks what a storage has of the VersionsBlocks blocks from First on, by
+// their headers alone. Not for clients.
+type VersionsRequest struct {
+	Target
+	FID   vocab.FID
+	First uint64
+}
+
+// VersionsBlocks is how many blocks one VersionsReply tells about.
+const VersionsBlocks = 1024
+
+// Code implements Message.
+func (m *VersionsRequest) Code(c *Codec) {
+	m.Target.code(c)
+	codeFID(c, &m.FID)
+	U64(c, &m.First)
+}
+
+// BlockVersion is what a storage has of a block.
+type BlockVersion struct {
+	Block      uint64
+	Version    vocab.Version // absent: it cannot tell
+	Projection uint8
+}
+
+// VersionsReply lists, in order, the blocks that are not absent.
+type VersionsReply struct {
+	Boot   vocab.Boot
+	Final  vocab.Version // of the file, as this storage knows
+	Blocks []BlockVersion
+	Next   uint64 // the first block behind these that is not absent, 0: none
+}
+
+// Code implements Message.
+func (m *VersionsReply) Code(c *Codec) {
+	U64(c, &m.Boot)
+	codeVersion(c, &m.Final)
+	Slice(c, &m.Blocks, VersionsBlocks, 25, func(c *Codec, b *BlockVersion) {
+		U64(c, &b.Block)
+		codeVersion(c, &b.Version)
+		U8(c, &b.Projection)
+	})
+	U64(c, &m.Next)
+}
+
 // SettleRequest has a storaged settle what the writer of a file has left: every block
 // that is not final gets the newest content of which enough projections lie on the
 // fenced storages, or none, and what lies beyond the size is discarded. The target's
 // session and epoch are those under which it acts. Not for clients.
+//
+// As the request of OpRepair it has a storaged bring each final block home: every
+// projection that its home lacks is rebuilt there, and what spares have is discarded.
+// Fenced is not used. All storages must be reached.
 type SettleRequest struct {
 	Target
 	Placement vocab.Placement

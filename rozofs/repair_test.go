@@ -1,0 +1,75 @@
+package rozofs_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rozofs-go/rozo/exportd"
+)
+
+// A storage that was missing while files were written has, soon after it is back, all that
+// it would have had: without the spares every n - k of the homes may fail.
+func TestAStorageThatReturnsIsBroughtUpToDate(t *testing.T) {
+	for _, form := range []form{{"0", false}, {"0", true}, {"1", false}, {"2,4,5", true}} {
+		t.Run(form.String(), func(t *testing.T) {
+			c := startCluster(t, form, func(cfg *exportd.Config) { cfg.LeaseTerm = time.Second })
+			k, n := int(c.layout.Inverse), int(c.layout.Forward)
+			m := c.mount(t)
+			f := m.open("f", os.O_CREATE|os.O_RDWR)
+			data := random(1, 3_000_000)
+			_, err := f.Write(data)
+			require.NoError(t, err)
+			require.NoError(t, f.Sync())
+			var homes []int
+			for _, sid := range f.Handle().SIDs() {
+				homes = append(homes, int(sid)-1)
+			}
+			spares := homes[n:]
+			homes = homes[:n]
+
+			c.killStorage(homes[1])
+			copy(data[100_000:], random(2, 500_000)) // overwritten
+			_, err = f.WriteAt(data[100_000:600_000], 100_000)
+			require.NoError(t, err)
+			data = data[:2_000_001] // cut, and grown
+			require.NoError(t, f.Truncate(int64(len(data))))
+			data = append(data, make([]byte, 1_000_000)...)
+			more := random(3, 700_000)
+			_, err = f.WriteAt(more, int64(len(data)))
+			require.NoError(t, err)
+			data = append(data, more...)
+			require.NoError(t, f.Sync())
+			require.NoError(t, f.Close())
+			m.close()
+			c.restartStorage(homes[1])
+			srv := c.export.server.(*exportd.Server)
+			require.Eventually(t, func() bool {
+				recovery, degraded := srv.Unfinished()
+				return recovery+degraded == 0
+			}, patience, 10*time.Millisecond, "all is repaired")
+
+			for _, i := range spares {
+				c.killStorage(i)
+			}
+			for first := range homes {
+				var down []int
+				for i := range n - k {
+					down = append(down, homes[(first+i)%n])
+				}
+				for _, i := range down {
+					c.killStorage(i)
+				}
+				r := c.mount(t)
+				r.holds("f", data)
+				r.close()
+				for _, i := range down {
+					c.restartStorage(i)
+				}
+			}
+		})
+	}
+}
+
