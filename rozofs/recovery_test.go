@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,11 @@ func TestAWriterThatDiesLeavesOldOrNew(t *testing.T) {
 	const blocks, size = 13, 12*vocab.DefaultBlockBytes + 3000
 	for _, form := range []form{{"0", false}, {"0", true}, {"1", false}, {"2,4,5", true}} {
 		t.Run(form.String(), func(t *testing.T) {
-			c := startCluster(t, form, func(cfg *exportd.Config) { cfg.LeaseTerm = 250 * time.Millisecond })
+			var ahead atomic.Int64 // of exportd's clock
+			c := startCluster(t, form, func(cfg *exportd.Config) {
+				cfg.LeaseTerm = 5 * time.Second
+				cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			})
 			k, n := int(c.layout.Inverse), int(c.layout.Forward)
 			now := random(1, size)
 			m := c.mount(t)
@@ -36,6 +41,7 @@ func TestAWriterThatDiesLeavesOldOrNew(t *testing.T) {
 				require.NoError(t, f.Handle().SendSome(t.Context(), 0, blocks, rand.Perm(n)[:sent]), what)
 				w.client.Die()
 				w.client = nil
+				ahead.Add(int64(time.Hour)) // its session ends
 				if sent >= k {
 					now = next
 				}

@@ -15,7 +15,7 @@ import (
 func TestAStorageThatReturnsIsBroughtUpToDate(t *testing.T) {
 	for _, form := range []form{{"0", false}, {"0", true}, {"1", false}, {"2,4,5", true}} {
 		t.Run(form.String(), func(t *testing.T) {
-			c := startCluster(t, form, func(cfg *exportd.Config) { cfg.LeaseTerm = time.Second })
+			c := startCluster(t, form)
 			k, n := int(c.layout.Inverse), int(c.layout.Forward)
 			m := c.mount(t)
 			f := m.open("f", os.O_CREATE|os.O_RDWR)
@@ -72,4 +72,3 @@ func TestAStorageThatReturnsIsBroughtUpToDate(t *testing.T) {
 		})
 	}
 }
-

@@ -158,14 +158,14 @@ func (c *cluster) up() {
 	require.Contains(c.t, c.rozo(args...), "ready     "+c.mnt+"\n")
 }
 
-// shortenLeases lets exportd end the sessions of mounts that have died after two seconds.
+// shortenLeases lets exportd end the sessions of mounts that have died after three seconds.
 func (c *cluster) shortenLeases() {
 	c.t.Helper()
 	c.down()
 	conf := filepath.Join(c.dir, "export.conf")
 	text, err := os.ReadFile(conf)
 	require.NoError(c.t, err)
-	require.NoError(c.t, os.WriteFile(conf, append([]byte("lease_term = 2;\n"), text...), 0o644))
+	require.NoError(c.t, os.WriteFile(conf, append([]byte("lease_term = 3;\n"), text...), 0o644))
 	c.up()
 }
 
