@@ -46,6 +46,7 @@ func (s *Server) exportStatus(context.Context, *wire.Request) (wire.Message, err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	reply.Unsettled, reply.Degraded = uint32(len(s.recovery)), uint32(len(s.degraded))
 	for _, sess := range s.sessions {
 		if sess.fence == 0 {
 			reply.Sessions++

@@ -364,14 +364,18 @@ func TestStatusJSONHasStableNames(t *testing.T) {
 		{"name":"exportd","role":"exportd","sid":0,"pid":7,"address":"127.0.0.1:1","state":"running","detail":"","free_bytes":1,"total_bytes":2,"log":"`+dir+`/log/exportd.log"},
 		{"name":"storaged-1","role":"storaged","sid":1,"pid":7,"address":"127.0.0.1:1","state":"running","detail":"","free_bytes":1073741824,"total_bytes":3221225472,"log":"`+dir+`/log/storaged-1.log"},
 		{"name":"storaged-2","role":"storaged","sid":2,"pid":7,"address":"127.0.0.1:1","state":"running","detail":"","free_bytes":1073741824,"total_bytes":3221225472,"log":"`+dir+`/log/storaged-2.log"}],
-		"mount":{"name":"rozofsmount","role":"rozofsmount","pid":8,"mount_point":"`+s.options.Mount+`","state":"running","detail":"","free_bytes":3,"total_bytes":4,"log":"`+dir+`/log/rozofsmount.log"}}`, string(b))
+		"mount":{"name":"rozofsmount","role":"rozofsmount","pid":8,"mount_point":"`+s.options.Mount+`","state":"running","detail":"","free_bytes":3,"total_bytes":4,"log":"`+dir+`/log/rozofsmount.log"},
+		"files_to_settle":0,"files_to_repair":0}`, string(b))
 
 	st.Daemons[1].State, st.Daemons[1].Detail = Died, "pid 7 has ended"
+	st.Unsettled, st.Degraded = 2, 3
 	st.Mount.State, st.Mount.Detail, st.Healthy = Unmounted, s.options.Mount+" is not mounted", false
 	var table strings.Builder
 	require.NoError(t, st.WriteTable(&table))
 	require.Contains(t, table.String(), "storaged     1    7    127.0.0.1:1")
 	require.Contains(t, table.String(), "1 GiB of 3 GiB")
+	require.Contains(t, table.String(), "\n2 files wait to be settled: their writers ended without finishing\n")
+	require.Contains(t, table.String(), "\n3 files wait to be repaired: a storage was missing when they were written\n")
 	require.Contains(t, table.String(), "\nstoraged-1: died, pid 7 has ended; to start it: rozo start storaged-1 --dir "+dir+"\n")
 	require.Contains(t, table.String(), "\nrozofsmount: unmounted, "+s.options.Mount+" is not mounted; to start it: rozo stop rozofsmount --dir "+dir+"; rozo start rozofsmount --dir "+dir+"\n")
 	require.NoError(t, c.Down(s.ctx(), &s.out))

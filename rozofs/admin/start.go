@@ -121,14 +121,17 @@ func (c *Cluster) await(ctx context.Context, s started, all []started, ready rea
 			}
 		}
 		notYet := ready(ctx, s.Daemon)
-		if notYet == nil {
-			return nil
+		err := context.Cause(ctx)
+		if notYet != nil {
+			err = pause(ctx)
 		}
-		if err := pause(ctx); err != nil {
-			if errors.Is(err, errStartTimeout) {
-				return fmt.Errorf("%s is %w: %w; see %s", s.Name, err, notYet, s.Log)
-			}
+		switch {
+		case err != nil && !errors.Is(err, errStartTimeout):
 			return fmt.Errorf("interrupted while %s was starting: %w", s.Name, err)
+		case notYet == nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s is %w: %w; see %s", s.Name, err, notYet, s.Log)
 		}
 	}
 }

@@ -34,6 +34,8 @@ type Status struct {
 	Healthy    bool           `json:"healthy"` // all daemons run and the file system is mounted
 	Daemons    []DaemonStatus `json:"daemons"` // exportd, the storaged by sid
 	Mount      MountStatus    `json:"mount"`
+	Unsettled  uint32         `json:"files_to_settle"` // their writers ended without finishing
+	Degraded   uint32         `json:"files_to_repair"` // something of them is not at home
 }
 
 // DaemonStatus is the state of exportd or of a storaged.
@@ -73,7 +75,7 @@ func (c *Cluster) Status(ctx context.Context) (*Status, error) {
 	errs := make([]error, len(all)+1)
 	var joined sync.WaitGroup
 	for i, d := range all {
-		joined.Go(func() { s.Daemons[i], errs[i] = c.daemonStatus(ctx, d) })
+		joined.Go(func() { s.Daemons[i], errs[i] = c.daemonStatus(ctx, d, s) })
 	}
 	joined.Go(func() { s.Mount, errs[len(all)] = c.mountStatus(c.byRole(RoleMount)[0]) })
 	joined.Wait()
@@ -84,7 +86,9 @@ func (c *Cluster) Status(ctx context.Context) (*Status, error) {
 	return s, errors.Join(errs...)
 }
 
-func (c *Cluster) daemonStatus(ctx context.Context, d Daemon) (DaemonStatus, error) {
+// daemonStatus is called for each daemon on a goroutine of its own; exportd's also tells
+// of files.
+func (c *Cluster) daemonStatus(ctx context.Context, d Daemon, all *Status) (DaemonStatus, error) {
 	s := DaemonStatus{Name: d.Name, Role: d.Role, SID: d.SID, Address: d.Addr, Log: d.Log}
 	p, known, alive, err := c.running(d)
 	if err != nil {
@@ -95,7 +99,10 @@ func (c *Cluster) daemonStatus(ctx context.Context, d Daemon) (DaemonStatus, err
 	}
 	s.PID = p.pid
 	if d.Role == RoleExportd {
-		err = c.exportAnswers(ctx, d)
+		var reply wire.ExportStatusReply
+		if reply, err = c.export(ctx, d); err == nil {
+			all.Unsettled, all.Degraded = reply.Unsettled, reply.Degraded
+		}
 		s.FreeBytes, s.TotalBytes, _ = space(c.path("meta")) // 0 is "not known"
 	} else {
 		var root wire.StorageRoot

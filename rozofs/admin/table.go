@@ -29,6 +29,12 @@ func (s *Status) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if s.Unsettled > 0 {
+		fmt.Fprintf(w, "\n%d files wait to be settled: their writers ended without finishing\n", s.Unsettled)
+	}
+	if s.Degraded > 0 {
+		fmt.Fprintf(w, "\n%d files wait to be repaired: a storage was missing when they were written\n", s.Degraded)
+	}
 	return s.writeRemedies(w)
 }
 

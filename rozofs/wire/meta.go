@@ -343,10 +343,12 @@ func (m *ReleaseRequest) Code(c *Codec) {
 
 // ExportStatusReply: OpExportStatus, whose request is Empty and needs no session.
 type ExportStatusReply struct {
-	Cluster  vocab.ClusterID
-	Sessions uint32
-	Exports  []ExportStatus
-	Storages []StorageAddr
+	Cluster   vocab.ClusterID
+	Sessions  uint32
+	Exports   []ExportStatus
+	Storages  []StorageAddr
+	Unsettled uint32 // files that wait to be settled: their writers ended without finishing
+	Degraded  uint32 // files that wait to be repaired: something of them is not at home
 }
 
 // ExportStatus describes one export.
@@ -372,4 +374,6 @@ func (m *ExportStatusReply) Code(c *Codec) {
 		U64(c, &e.Bytes)
 	})
 	codeStorages(c, &m.Storages)
+	U32(c, &m.Unsettled)
+	U32(c, &m.Degraded)
 }
