@@ -46,6 +46,16 @@ func lockFile(name string) (*fileLock, error) {
 	return &fileLock{f: f}, nil
 }
 
+// commanded tells whether a command changes which daemons run.
+func (c *Cluster) commanded() bool {
+	f, err := os.Open(c.path("run", "command.lock"))
+	if err != nil {
+		return false // there was none yet
+	}
+	defer f.Close()
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+}
+
 // unlock may be called on nil and more than once.
 func (l *fileLock) unlock() {
 	if l != nil {

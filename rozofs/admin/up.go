@@ -177,6 +177,15 @@ func (c *Cluster) Wait(ctx context.Context, progress io.Writer) (down bool, err 
 			if err != nil {
 				return false, err
 			}
+			if seen[d.Name].alive && !alive && known {
+				if c.commanded() { // it is being stopped: its pid file goes when that is done
+					anyKnown = true
+					continue
+				}
+				if p, known, alive, err = c.running(d); err != nil { // now that no command is under way
+					return false, err
+				}
+			}
 			anyKnown = anyKnown || known
 			now := watched{p, known, alive}
 			c.report(progress, d, seen[d.Name], now)
