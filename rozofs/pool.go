@@ -166,10 +166,13 @@ func (n *node) connection(ctx context.Context) (*wire.Conn, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.conn == nil {
+	switch {
+	case n.conn != nil:
+		return n.conn, nil
+	case n.err != nil:
 		return nil, n.err
 	}
-	return n.conn, nil
+	return nil, errClosed // the client has ended, not the connection
 }
 
 // maintain dials, and dials again when the connection ends, until ctx ends.
