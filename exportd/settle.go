@@ -162,11 +162,30 @@ func (s *Server) settleFile(f unsettledFile, epoch vocab.Epoch, fenced map[place
 	})
 }
 
+// finalBelow is the version up to which all of a file is known to be final: whoever gives
+// a write lease up cleanly has made everything durable, so below an epoch that is drawn
+// while nobody has one, and nothing waits to be settled, everything is.
+func (s *Server) finalBelow(ino vocab.Ino, epoch vocab.Epoch) vocab.Version {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.recovery[ino] != nil {
+		return vocab.Version{}
+	}
+	if e := s.files[ino]; e != nil {
+		for _, h := range e.holders {
+			if h.lease.Kind == wire.LeaseWrite && h.lease.Epoch < epoch {
+				return vocab.Version{}
+			}
+		}
+	}
+	return vocab.Version{Epoch: epoch}
+}
+
 // sendSettle asks one of the file's storages to settle or repair it, and tells how many of
 // them can be reached.
 func (s *Server) sendSettle(op wire.Op, f unsettledFile, epoch vocab.Epoch, fenced map[place]bool) (reached int, err error) {
 	dist := f.placement.Distribution
-	m := wire.SettleRequest{Placement: f.placement, Size: f.size}
+	m := wire.SettleRequest{Placement: f.placement, Size: f.size, Final: s.finalBelow(f.ino, epoch)}
 	var settler *storage
 	for position, sid := range dist.SIDs {
 		p := place{f.exp.VID, vocab.StorageID{CID: dist.CID, SID: sid}}

@@ -44,6 +44,12 @@ func TestAStorageThatReturnsIsBroughtUpToDate(t *testing.T) {
 			require.NoError(t, f.Sync())
 			require.NoError(t, f.Close())
 			m.close()
+			for i := range c.storages { // what they were told is final they have forgotten
+				if i != homes[1] {
+					c.killStorage(i)
+					c.restartStorage(i)
+				}
+			}
 			c.restartStorage(homes[1])
 			srv := c.export.server.(*exportd.Server)
 			require.Eventually(t, func() bool {

@@ -250,14 +250,14 @@ func (s *slotFile) headerInPlace(block uint64) (wire.SlotHeader, wire.SlotState)
 }
 
 // foldHead writes the header in place and syncs it. The journal has the same one, durably,
-// until leave has forgotten it.
+// or one that does not know yet what has become final since, until it is forgotten here.
 func (s *slotFile) foldHead(seg *segment) error {
 	ok, err := s.lockFold()
 	if !ok || err != nil || s.log.head == nil || s.log.headAt != seg || s.f == nil {
 		s.mu.Unlock()
 		return err
 	}
-	h, f := s.log.head, s.f
+	logged, h, f := s.log.head, s.head.clone(), s.f
 	s.mu.Unlock()
 	if _, err := f.WriteAt(h.marshal(), 0); err != nil {
 		return s.root.failure(fmt.Sprintf("write header of %v", s.fid), err)
@@ -270,7 +270,7 @@ func (s *slotFile) foldHead(seg *segment) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.log != nil && s.log.head == h { // else a newer one came
+	if s.log != nil && s.log.head == logged { // else a newer one came
 		s.log.head, s.log.headAt = nil, nil
 		s.size = max(s.size, slotFileHeader)
 	}

@@ -18,6 +18,9 @@ func (w *settler) repair(ctx context.Context) error {
 			return vocab.Errorf(vocab.Unavailable, "storage %v at %s cannot be reached", a.ID, a.Addr)
 		}
 	}
+	if err := w.place(); err != nil { // all at home
+		return err
+	}
 	busy := 0
 	for first, more := uint64(0), true; more; {
 		window, next, err := w.window(ctx, first)
@@ -51,12 +54,12 @@ func (w *settler) window(ctx context.Context, first uint64) (*window, uint64, er
 		req := wire.VersionsRequest{Target: w.target(p), FID: w.fid, First: first}
 		buf, err := w.call(ctx, p, wire.OpVersions, &req, nil, &replies[p])
 		buf.Release()
-		return err
+		return w.took(p, replies[p].Boot, err)
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	all := &window{blocks: map[uint64][]block.Answer{}, broken: map[uint64]bool{}}
+	all := &window{final: w.req.Final, blocks: map[uint64][]block.Answer{}, broken: map[uint64]bool{}}
 	next := uint64(0)
 	for p, r := range replies {
 		if r.Final.Compare(all.final) > 0 {
@@ -79,7 +82,8 @@ func (w *settler) window(ctx context.Context, first uint64) (*window, uint64, er
 	return all, next, nil
 }
 
-// superfluous is what is to be discarded once the homes have all, durably.
+// superfluous is what is to be discarded once the homes have all, durably: a home may have
+// something that it took late and that nobody has synced.
 type superfluous struct {
 	position int
 	block    uint64
@@ -89,7 +93,7 @@ type superfluous struct {
 // repairWindow repairs the blocks, and tells how many are being written.
 func (w *settler) repairWindow(ctx context.Context, all *window) (busy int, err error) {
 	var spare []superfluous
-	written := map[int]bool{}
+	wrote := false
 	k := int(w.req.Placement.Geometry.Layout.Inverse)
 	for b, answers := range all.blocks {
 		var v vocab.Version
@@ -105,21 +109,21 @@ func (w *settler) repairWindow(ctx context.Context, all *window) (busy int, err 
 		case all.broken[b] && v.Absent():
 			continue // nothing that can be told is to be thrown away
 		}
-		if err := w.repairBlock(ctx, b, v, answers, written); err != nil {
+		n, err := w.repairBlock(ctx, b, v, answers)
+		if err != nil {
 			return busy, err
 		}
+		wrote = wrote || n > 0
 		for p, a := range answers {
 			if a.State == block.Present && a.Version.Compare(v) <= 0 && p >= len(w.at) || a.State == block.Present && v.Absent() {
 				spare = append(spare, superfluous{p, b, a.Version})
 			}
 		}
 	}
-	homes := make([]int, 0, len(written))
-	for p := range written {
-		homes = append(homes, p)
-	}
-	if err := w.each(ctx, homes, w.sync); err != nil {
-		return busy, err
+	if wrote || len(spare) > 0 {
+		if err := w.each(ctx, w.at, w.sync); err != nil {
+			return busy, err
+		}
 	}
 	for _, x := range spare {
 		if err := w.discardAt(ctx, x.position, x.block, 1, x.version); err != nil {
@@ -130,8 +134,8 @@ func (w *settler) repairWindow(ctx context.Context, all *window) (busy int, err 
 	return busy, w.each(ctx, w.reached(), w.final)
 }
 
-// repairBlock writes the projections of a version that their homes lack.
-func (w *settler) repairBlock(ctx context.Context, b uint64, v vocab.Version, answers []block.Answer, written map[int]bool) error {
+// repairBlock writes the projections of a version that their homes lack, and tells how many.
+func (w *settler) repairBlock(ctx context.Context, b uint64, v vocab.Version, answers []block.Answer) (int, error) {
 	var lacking []int
 	for i := range w.at {
 		a := answers[i]
@@ -140,7 +144,7 @@ func (w *settler) repairBlock(ctx context.Context, b uint64, v vocab.Version, an
 		}
 	}
 	if len(lacking) == 0 {
-		return nil
+		return 0, nil
 	}
 	payloads, used, found := make([][]byte, len(w.at)), 0, 0
 	for p, a := range answers {
@@ -149,7 +153,7 @@ func (w *settler) repairBlock(ctx context.Context, b uint64, v vocab.Version, an
 		}
 		got, err := w.read(ctx, p, b, 1, vocab.Version{})
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if x := got[0]; x.state == wire.SlotPresent && x.h.Version == v {
 			payloads[x.h.Projection] = x.payload
@@ -159,17 +163,16 @@ func (w *settler) repairBlock(ctx context.Context, b uint64, v vocab.Version, an
 	}
 	data, err := w.rebuild(payloads, used, b, v)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, i := range lacking {
 		slot := make([]byte, w.coder.SlotBytes(i, used))
 		if err := w.coder.PutSlot(slot, i, block.Identity{FID: w.fid, Block: b, Version: v}, data, used); err != nil {
-			return vocab.Errorf(vocab.Internal, "block %d: %v", b, err)
+			return 0, vocab.Errorf(vocab.Internal, "block %d: %v", b, err)
 		}
 		if err := w.put(ctx, i, b, slot); err != nil {
-			return err
+			return 0, err
 		}
-		written[i] = true
 	}
-	return nil
+	return len(lacking), nil
 }

@@ -288,13 +288,15 @@ func (m *VersionsReply) Code(c *Codec) {
 //
 // As the request of OpRepair it has a storaged bring each final block home: every
 // projection that its home lacks is rebuilt there, and what spares have is discarded.
-// Fenced is not used. All storages must be reached.
+// Fenced is not used, Final is up to which exportd knows all versions to be final: the
+// storages forget what they were told. All storages must be reached.
 type SettleRequest struct {
 	Target
 	Placement vocab.Placement
 	Size      uint64
 	Fenced    []uint8       // positions of the distribution
 	Storages  []StorageAddr // of the distribution, by position
+	Final     vocab.Version
 }
 
 // Code implements Message.
@@ -304,6 +306,7 @@ func (m *SettleRequest) Code(c *Codec) {
 	U64(c, &m.Size)
 	Slice(c, &m.Fenced, vocab.MaxSafe, 1, func(c *Codec, p *uint8) { U8(c, p) })
 	codeStorages(c, &m.Storages)
+	codeVersion(c, &m.Final)
 }
 
 // BootReply answers requests whose only result is the boot.
