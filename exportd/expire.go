@@ -114,9 +114,12 @@ func (s *Server) collectFence(sess *session) {
 	}
 }
 
-func (s *Server) kickFence() {
+func (s *Server) kickFence() { kick(s.fenceKick) }
+
+// kick wakes whoever waits on a channel of capacity 1.
+func kick(c chan<- struct{}) {
 	select {
-	case s.fenceKick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -258,7 +261,7 @@ func (s *Server) dropFenced(sess *session, st *fenceState, ready []vocab.Ino) er
 			t.set(fileKey(prefixRecovery, sess.exp.EID, ino), &rec)
 			t.hook(func() {
 				s.recovery[ino] = sess.exp
-				s.kickSettle()
+				kick(s.settleKick)
 				s.log.Warn("a file needs recovery: its writer ended without finishing", "export", sess.exp.Root, "ino", uint64(ino),
 					"session", uint64(sess.id), "epoch", fmt.Sprint(uint64(rec.epoch)))
 			})

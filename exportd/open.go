@@ -70,6 +70,7 @@ func (s *Server) commit(ctx context.Context, r *wire.Request) (wire.Message, err
 		if err != nil {
 			return nil, err
 		}
+		t.noteDegraded(&m.Commit)
 		return &wire.AttrReply{Attr: n.attr}, nil
 	})
 }
@@ -89,9 +90,6 @@ func (t *tx) record(m *wire.Commit) (*inode, error) {
 		n.attr.Mtime = m.Mtime
 	}
 	n.attr.Ctime = max(n.attr.Ctime, t.now)
-	if m.Degraded {
-		t.degrade(t.exp, m.Ino, leaseRecord{t.sess.id, m.Epoch})
-	}
 	return n, nil
 }
 
@@ -138,9 +136,7 @@ func (t *tx) releaseItem(m *wire.ReleaseItem) error {
 		t.overtaken(m)
 	}
 	if current {
-		if m.Degraded && !m.Changed {
-			t.degrade(t.exp, m.Ino, leaseRecord{t.sess.id, m.Epoch})
-		}
+		t.noteDegraded(&m.Commit)
 		if m.Changed && h.lease.Kind == wire.LeaseWrite {
 			if _, err := t.record(&m.Commit); err != nil {
 				return err

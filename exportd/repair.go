@@ -19,6 +19,13 @@ func (t *tx) degrade(exp *export, ino vocab.Ino, who leaseRecord) {
 	})
 }
 
+// noteDegraded takes over what the holder of a lease says.
+func (t *tx) noteDegraded(m *wire.Commit) {
+	if m.Degraded {
+		t.degrade(t.exp, m.Ino, leaseRecord{t.sess.id, m.Epoch})
+	}
+}
+
 // repaired forgets that.
 func (t *tx) repaired(exp *export, ino vocab.Ino) {
 	t.drop(fileKey(prefixDegraded, exp.EID, ino))
@@ -44,9 +51,6 @@ func (s *Server) allUp(exp *export, p *vocab.Placement) bool {
 // repairFile has one of the file's storages bring all of it home.
 func (s *Server) repairFile(f unsettledFile, epoch vocab.Epoch, fenced map[place]bool) error {
 	if _, err := s.sendSettle(wire.OpRepair, f, epoch, fenced); err != nil {
-		s.mu.Lock()
-		s.repairFailed = time.Now()
-		s.mu.Unlock()
 		return err
 	}
 	return s.own(f.exp, func(t *tx) error {

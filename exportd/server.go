@@ -63,7 +63,6 @@ type Server struct {
 	recovery      map[vocab.Ino]*export    // a write lease ended uncleanly
 	degraded      map[vocab.Ino]*export    // to be repaired
 	degradedOften map[vocab.Ino]uint64     // how often that was said, of these
-	repairFailed  time.Time                // when a file could last not be repaired
 	settleKick    chan struct{}            // capacity 1: a file needs recovery
 	graceIno      vocab.Ino                // inodes above it are newer than this run
 	graceEnd      time.Time                // when sessions of an earlier run must have reclaimed

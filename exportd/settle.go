@@ -25,6 +25,7 @@ const (
 func (s *Server) settleFiles() {
 	tick := time.NewTicker(s.cfg.PollInterval)
 	defer tick.Stop()
+	var repairFailed time.Time // when a file could last not be repaired
 	for {
 		select {
 		case <-s.settleKick:
@@ -32,16 +33,9 @@ func (s *Server) settleFiles() {
 		case <-s.ctx.Done():
 			return
 		}
-		if err := s.settleSome(); err != nil && s.ctx.Err() == nil {
+		if err := s.settleSome(&repairFailed); err != nil && s.ctx.Err() == nil {
 			s.log.Error("files that need recovery could not be settled", "err", err)
 		}
-	}
-}
-
-func (s *Server) kickSettle() {
-	select {
-	case s.settleKick <- struct{}{}:
-	default:
 	}
 }
 
@@ -55,13 +49,13 @@ type unsettledFile struct {
 }
 
 // settleSome is one round: of files that need recovery, or if there are none, of files to
-// be repaired.
-func (s *Server) settleSome() error {
+// be repaired, unless one could not be a short time ago.
+func (s *Server) settleSome(repairFailed *time.Time) error {
 	files, err := s.listed(s.recovery, nil)
-	do := s.settleFile
-	if err == nil && len(files) == 0 && time.Since(s.repairFailed) > repairPause {
+	do, repairing := s.settleFile, false
+	if err == nil && len(files) == 0 && time.Since(*repairFailed) > repairPause {
 		files, err = s.listed(s.degraded, s.allUp)
-		do = s.repairFile
+		do, repairing = s.repairFile, true
 	}
 	if err != nil || len(files) == 0 {
 		return err
@@ -76,13 +70,17 @@ func (s *Server) settleSome() error {
 	g.SetLimit(settleAtOnce)
 	for _, f := range files {
 		g.Go(func() error {
-			if err := do(f, epoch, fenced); err != nil && s.ctx.Err() == nil {
+			err := do(f, epoch, fenced)
+			if err != nil && s.ctx.Err() == nil {
 				s.log.Warn("a file that needs recovery or repair has to wait", "export", f.exp.Root, "ino", uint64(f.ino), "err", err)
 			}
-			return nil
+			return err
 		})
 	}
-	return g.Wait()
+	if g.Wait() != nil && repairing {
+		*repairFailed = time.Now()
+	}
+	return nil
 }
 
 // listed takes files from a set, of those that match.

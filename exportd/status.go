@@ -44,9 +44,10 @@ func (s *Server) exportStatus(context.Context, *wire.Request) (wire.Message, err
 	for i := range s.cfg.Volumes {
 		reply.Storages = append(reply.Storages, s.addresses(&s.cfg.Volumes[i])...)
 	}
+	recovery, degraded := s.Unfinished()
+	reply.Unsettled, reply.Degraded = uint32(recovery), uint32(degraded)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	reply.Unsettled, reply.Degraded = uint32(len(s.recovery)), uint32(len(s.degraded))
 	for _, sess := range s.sessions {
 		if sess.fence == 0 {
 			reply.Sessions++

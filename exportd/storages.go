@@ -243,12 +243,7 @@ func (s *Server) logHealth(sto *storage, now wire.StorageRoot, r *wire.StorageRo
 	}
 }
 
-func (sto *storage) wake() {
-	select {
-	case sto.kick <- struct{}{}:
-	default:
-	}
-}
+func (sto *storage) wake() { kick(sto.kick) }
 
 // refreshViews makes the views of placement anew.
 func (s *Server) refreshViews() {

@@ -13,9 +13,6 @@ func (s *Server) delete(ctx context.Context, r *wire.Request) (wire.Message, wir
 	if err := r.Decode(&req); err != nil {
 		return nil, wire.Bulk{}, err
 	}
-	if err := notFromClient(r); err != nil {
-		return nil, wire.Bulk{}, err
-	}
 	rt, err := s.target(r, &req.Target)
 	if err != nil {
 		return nil, wire.Bulk{}, err
@@ -41,14 +38,6 @@ func (s *Server) delete(ctx context.Context, r *wire.Request) (wire.Message, wir
 		return nil, wire.Bulk{}, err
 	}
 	return &wire.BootReply{Boot: s.boot}, wire.Bulk{}, nil
-}
-
-// notFromClient refuses requests that only exportd sends.
-func notFromClient(r *wire.Request) error {
-	if r.Conn.Peer().Role == wire.RoleClient {
-		return vocab.Errorf(vocab.NotPermitted, "%v is not for clients", r.Op)
-	}
-	return nil
 }
 
 // remove unlinks one file and notes its bucket. As long as the file stays in the

@@ -53,7 +53,7 @@ func (s *slotFile) discard(run *wire.Run, v vocab.Version) error {
 	case formless:
 		return nil
 	case broken:
-		return vocab.Errorf(vocab.Corrupt, "file %v: the header of its slot file is broken", s.fid)
+		return s.brokenHeader()
 	}
 	if err := s.checkGeneration(run.Generation); err != nil {
 		return err
@@ -149,7 +149,7 @@ func (p *pending) drop(block uint64, match func(vocab.Version) bool) {
 // dropOlder drops the slots in place from first to end that are not above v. Broken ones
 // stay, since nobody knows their version.
 func (s *slotFile) dropOlder(first, end uint64, v vocab.Version) error {
-	extents, _, err := s.dataExtents(first, end)
+	extents, err := s.dataExtents(first, end)
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func (s *slotFile) read(ctx context.Context, p readPlan, reply *wire.ReadReply) 
 		return wire.Bulk{}, nil
 	}
 	reply.PayloadBytes = s.head.PayloadBytes
-	inPlace, _, err := s.dataExtents(p.from, min(p.to, s.head.slotsIn(s.size)))
+	inPlace, err := s.dataExtents(p.from, min(p.to, s.head.slotsIn(s.size)))
 	if err != nil {
 		return wire.Bulk{}, err
 	}
@@ -169,16 +169,16 @@ func (s *slotFile) withLogged(inPlace []extent, from, to uint64) []extent {
 
 // dataExtents lists what of the slots from to to is not a hole, without looking
 // for holes in a file that has none.
-func (s *slotFile) dataExtents(from, to uint64) (all []extent, bytes int64, err error) {
+func (s *slotFile) dataExtents(from, to uint64) (all []extent, err error) {
 	if from >= to || s.f == nil {
-		return nil, 0, nil
+		return nil, nil
 	}
 	_, allocated, err := s.f.stat()
 	if err != nil {
-		return nil, 0, s.root.failure("stat a slot file", err)
+		return nil, s.root.failure("stat a slot file", err)
 	}
 	if allocated >= s.size {
-		return []extent{{from, to}}, s.bytesOf(from, to), nil
+		return []extent{{from, to}}, nil
 	}
 	for from < to {
 		at, err := s.f.nextData(s.head.offset(from))
@@ -186,14 +186,14 @@ func (s *slotFile) dataExtents(from, to uint64) (all []extent, bytes int64, err 
 			break
 		}
 		if err != nil {
-			return nil, 0, s.root.failure("seek in a slot file", err)
+			return nil, s.root.failure("seek in a slot file", err)
 		}
 		if from = max(from, s.head.blockAt(at)); from >= to {
 			break
 		}
 		end, err := s.f.nextHole(max(at, s.head.offset(from)))
 		if err != nil && err != io.EOF {
-			return nil, 0, s.root.failure("seek in a slot file", err)
+			return nil, s.root.failure("seek in a slot file", err)
 		}
 		next := to
 		if err == nil {
@@ -201,10 +201,9 @@ func (s *slotFile) dataExtents(from, to uint64) (all []extent, bytes int64, err 
 		}
 		next = max(next, from+1)
 		all = append(all, extent{from, next})
-		bytes += s.bytesOf(from, next)
 		from = next
 	}
-	return all, bytes, nil
+	return all, nil
 }
 
 // fill reads what is in place of the ranges all into b, where they lie one after the
@@ -252,7 +251,7 @@ func (s *slotFile) classify(p *readPlan, all []extent, unreadable map[uint64]boo
 		reply.Pieces = appendPiece(reply.Pieces, e.from-next, wire.SlotAbsent)
 		next = e.to
 		for block := e.from; block < e.to; block++ {
-			state, n := s.newestOf(p, block, unreadable[block], b[off:off+stride])
+			state, n := s.readNewest(p, block, unreadable[block], b[off:off+stride])
 			reply.Pieces = appendPiece(reply.Pieces, 1, state)
 			if state == wire.SlotPresent {
 				length = n
@@ -274,23 +273,17 @@ func (s *slotFile) classify(p *readPlan, all []extent, unreadable map[uint64]boo
 	return parts
 }
 
-// newestOf finds the newest version of a block below the plan's bound. slot holds what is
+// readNewest finds the newest version of a block below the plan's bound. slot holds what is
 // in place, and gets what is in the journal if that is newer; n is its length.
-func (s *slotFile) newestOf(p *readPlan, block uint64, unreadable bool, slot []byte) (state wire.SlotState, n int) {
+func (s *slotFile) readNewest(p *readPlan, block uint64, unreadable bool, slot []byte) (state wire.SlotState, n int) {
 	var h wire.SlotHeader
 	state = wire.SlotBroken
 	if !unreadable {
 		h, state = s.stateOf(slot, block)
+		state = s.promised(block, state)
 	}
-	bounded := !p.below.Absent()
-	if bounded && state == wire.SlotPresent && h.Version.Compare(p.below) >= 0 {
-		state = wire.SlotAbsent
-	}
-	cut := s.head.cutBy(block, p.below)
-	if e, ok := s.log.of(block, p.below); ok && (state != wire.SlotPresent || e.version.Compare(h.Version) >= 0) {
-		if e.bytes == 0 || e.version.Compare(cut) <= 0 {
-			return wire.SlotAbsent, 0
-		}
+	e, state := s.newestOf(block, p.below, &h, state)
+	if e.bytes > 0 {
 		got, err := e.read(slot)
 		if err != nil {
 			s.root.log.Warn("a slot in the journal cannot be read", "fid", s.fid.String(), "block", block, "err", err)
@@ -298,15 +291,36 @@ func (s *slotFile) newestOf(p *readPlan, block uint64, unreadable bool, slot []b
 		}
 		clear(slot[got:])
 		h, state = s.stateOf(slot, block)
-		return state, wire.SlotHeaderBytes + int(h.PayloadBytes)
-	}
-	switch {
-	case state == wire.SlotPresent && h.Version.Compare(cut) <= 0,
-		state == wire.SlotBroken && !unreadable && block >= s.head.Covered, // never promised to anybody
-		state == wire.SlotBroken && !cut.Absent() && cut.Compare(s.newest) >= 0:
-		state = wire.SlotAbsent
 	}
 	return state, wire.SlotHeaderBytes + int(h.PayloadBytes)
+}
+
+// promised takes a slot in place that does not check for absent if no sync has covered it.
+func (s *slotFile) promised(block uint64, state wire.SlotState) wire.SlotState {
+	if state == wire.SlotBroken && block >= s.head.Covered {
+		return wire.SlotAbsent
+	}
+	return state
+}
+
+// newestOf decides which is the newest version of a block below a bound, absent for none:
+// the slot in place, whose header and state are given, or the entry that is returned.
+func (s *slotFile) newestOf(block uint64, below vocab.Version, h *wire.SlotHeader, state wire.SlotState) (entry, wire.SlotState) {
+	if !below.Absent() && state == wire.SlotPresent && h.Version.Compare(below) >= 0 {
+		state = wire.SlotAbsent
+	}
+	cut := s.head.cutBy(block, below)
+	if e, ok := s.log.of(block, below); ok && (state != wire.SlotPresent || e.version.Compare(h.Version) >= 0) {
+		if e.bytes == 0 || e.version.Compare(cut) <= 0 {
+			return entry{}, wire.SlotAbsent
+		}
+		return e, wire.SlotPresent
+	}
+	if state == wire.SlotPresent && h.Version.Compare(cut) <= 0 ||
+		state == wire.SlotBroken && !cut.Absent() && cut.Compare(s.newest) >= 0 {
+		state = wire.SlotAbsent
+	}
+	return entry{}, state
 }
 
 // stateOf looks at the header alone: the payload's checksum is the reader's.

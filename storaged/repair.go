@@ -51,7 +51,7 @@ type window struct {
 func (w *settler) window(ctx context.Context, first uint64) (*window, uint64, error) {
 	replies := make([]wire.VersionsReply, len(w.peers))
 	err := w.each(ctx, w.reached(), func(ctx context.Context, p int) error {
-		req := wire.VersionsRequest{Target: w.target(p), FID: w.fid, First: first}
+		req := wire.BlocksRequest{Target: w.target(p), FID: w.fid, From: first}
 		buf, err := w.call(ctx, p, wire.OpVersions, &req, nil, &replies[p])
 		buf.Release()
 		return w.took(p, replies[p].Boot, err)

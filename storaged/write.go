@@ -187,7 +187,7 @@ func (in *incoming) versions(r span) []vocab.Version {
 func (s *slotFile) accepts(in *incoming) error {
 	switch {
 	case s.state == broken:
-		return vocab.Errorf(vocab.Corrupt, "file %v: the header of its slot file is broken", s.fid)
+		return s.brokenHeader()
 	case s.state == formed && s.head.PayloadBytes != in.payloadBytes:
 		return vocab.Errorf(vocab.Invalid, "file %v has payloads of %d bytes on this storage, not %d", s.fid, s.head.PayloadBytes, in.payloadBytes)
 	}

@@ -75,14 +75,9 @@ func (f *frame) release() {
 	f.bulk.Release()
 }
 
-// readFrame reads one frame, allocating no more than its checked header says.
-func readFrame(r io.Reader) (frame, error) { return readFrameWithin(r, MaxBody, MaxBulk) }
-
 // readHello reads the first frame of a peer that may be anybody: it is small.
-func readHello(r io.Reader) (frame, error) { return readFrameWithin(r, maxHelloBody, 0) }
-
-func readFrameWithin(r io.Reader, maxBody, maxBulk uint32) (frame, error) {
-	h, err := readHeader(r, maxBody, maxBulk)
+func readHello(r io.Reader) (frame, error) {
+	h, err := readHeader(r, maxHelloBody, 0)
 	if err != nil {
 		return frame{}, err
 	}
@@ -97,7 +92,7 @@ func readHeader(r io.Reader, maxBody, maxBulk uint32) (header, error) {
 	return parseHeader(&raw, maxBody, maxBulk)
 }
 
-// readRest reads what follows a header.
+// readRest reads what follows a header, allocating no more than that says.
 func readRest(r io.Reader, h header) (frame, error) {
 	f := frame{header: h, bodyBuf: NewBuffer(int(h.body))}
 	if _, err := io.ReadFull(r, f.bodyBuf.B); err != nil {

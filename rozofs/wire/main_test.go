@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -102,6 +103,15 @@ func overTCP(t testing.TB, client, server Handler) (c, s *Conn) {
 func eachTransport(t *testing.T, run func(t *testing.T, connect func(t testing.TB, client, server Handler) (c, s *Conn))) {
 	t.Run("pipe", func(t *testing.T) { run(t, overPipe) })
 	t.Run("tcp", func(t *testing.T) { run(t, overTCP) })
+}
+
+// readFrame reads a frame without a deadline.
+func readFrame(r io.Reader) (frame, error) {
+	h, err := readHeader(r, MaxBody, MaxBulk)
+	if err != nil {
+		return frame{}, err
+	}
+	return readRest(r, h)
 }
 
 // withMute is a connection whose peer shakes hands and then reads nothing by

@@ -45,9 +45,9 @@ const (
 	OpFence         Op = 0x205 // FenceRequest, BootReply
 	OpStorageStatus Op = 0x206 // StorageStatusRequest, StorageStatusReply
 	OpFinal         Op = 0x207 // FinalRequest, BootReply
-	OpUnsettled     Op = 0x208 // UnsettledRequest, UnsettledReply
+	OpUnsettled     Op = 0x208 // BlocksRequest, UnsettledReply
 	OpSettle        Op = 0x209 // SettleRequest, BootReply
-	OpVersions      Op = 0x20a // VersionsRequest, VersionsReply
+	OpVersions      Op = 0x20a // BlocksRequest, VersionsReply
 	OpRepair        Op = 0x20b // SettleRequest, BootReply
 )
 
@@ -58,7 +58,8 @@ var opNames = map[Op]string{
 	OpLink: "link", OpUnlink: "unlink", OpRmdir: "rmdir", OpRename: "rename", OpReaddir: "readdir",
 	OpStatFS: "statfs", OpOpen: "open", OpCommit: "commit", OpRelease: "release",
 	OpExportStatus: "export-status", OpRecall: "recall", OpWrite: "write", OpRead: "read", OpSync: "sync",
-	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status", OpFinal: "final", OpUnsettled: "unsettled", OpSettle: "settle", OpVersions: "versions", OpRepair: "repair",
+	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status",
+	OpFinal: "final", OpUnsettled: "unsettled", OpSettle: "settle", OpVersions: "versions", OpRepair: "repair",
 }
 
 // String is the op's name, for logs and errors.

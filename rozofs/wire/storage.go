@@ -197,16 +197,17 @@ func (m *FinalRequest) Code(c *Codec) {
 	})
 }
 
-// UnsettledRequest asks for the blocks of a file, from a block on, whose newest version
-// on this storage is not final. Not for clients.
-type UnsettledRequest struct {
+// BlocksRequest asks what a storage has of the blocks of a file from one on. Not for
+// clients. OpUnsettled lists those whose newest version is not final; OpVersions tells of
+// VersionsBlocks blocks what there is, by their headers alone.
+type BlocksRequest struct {
 	Target
 	FID  vocab.FID
 	From uint64
 }
 
 // Code implements Message.
-func (m *UnsettledRequest) Code(c *Codec) {
+func (m *BlocksRequest) Code(c *Codec) {
 	m.Target.code(c)
 	codeFID(c, &m.FID)
 	U64(c, &m.From)
@@ -236,23 +237,8 @@ func (m *UnsettledReply) Code(c *Codec) {
 	U64(c, &m.Next)
 }
 
-// VersionsRequest asks what a storage has of the VersionsBlocks blocks from First on, by
-// their headers alone. Not for clients.
-type VersionsRequest struct {
-	Target
-	FID   vocab.FID
-	First uint64
-}
-
 // VersionsBlocks is how many blocks one VersionsReply tells about.
 const VersionsBlocks = 1024
-
-// Code implements Message.
-func (m *VersionsRequest) Code(c *Codec) {
-	m.Target.code(c)
-	codeFID(c, &m.FID)
-	U64(c, &m.First)
-}
 
 // BlockVersion is what a storage has of a block.
 type BlockVersion struct {
