@@ -15,14 +15,16 @@ import (
 
 // Defaults and bounds of Config.
 const (
-	DefaultLeaseTerm    = 20 * time.Second
-	MinLeaseTerm        = 50 * time.Millisecond
-	MaxLeaseTerm        = 5 * time.Minute
-	DefaultPollInterval = time.Second
-	DefaultCacheInodes  = 200_000
-	DefaultCacheBytes   = 64 << 20
-	DefaultElementBytes = 8
-	MaxExports          = 1024
+	DefaultLeaseTerm     = 20 * time.Second
+	MinLeaseTerm         = 50 * time.Millisecond
+	MaxLeaseTerm         = 5 * time.Minute
+	DefaultPollInterval  = time.Second
+	DefaultScrubInterval = 7 * 24 * time.Hour
+	DefaultScrubRate     = 32 << 20
+	DefaultCacheInodes   = 200_000
+	DefaultCacheBytes    = 64 << 20
+	DefaultElementBytes  = 8
+	MaxExports           = 1024
 )
 
 // Config is what a Server is started with. Volumes, Exports and Dir are needed;
@@ -35,8 +37,13 @@ type Config struct {
 
 	LeaseTerm    time.Duration // how long a session lives after it was last heard; default 20 s
 	PollInterval time.Duration // between two questions to a storage; default 1 s
-	CacheInodes  int           // inodes, and directory entries, kept decoded; default 200,000 each
-	CacheBytes   int64         // Pebble's block cache; default 64 MiB
+	// ScrubInterval is the time from the end of a scrub of a volume to the next; default a
+	// week; negative: none begins by itself. ScrubRate is how many bytes of slots per second
+	// it checks; default 32 MiB.
+	ScrubInterval time.Duration
+	ScrubRate     uint64
+	CacheInodes   int   // inodes, and directory entries, kept decoded; default 200,000 each
+	CacheBytes    int64 // Pebble's block cache; default 64 MiB
 
 	// Dial connects to a storaged; default wire.Dial.
 	Dial func(ctx context.Context, addr string, mine wire.Hello, h wire.Handler) (*wire.Conn, error)
@@ -88,6 +95,12 @@ func (c *Config) fillDefaults() {
 	}
 	if c.PollInterval == 0 {
 		c.PollInterval = DefaultPollInterval
+	}
+	if c.ScrubInterval == 0 {
+		c.ScrubInterval = DefaultScrubInterval
+	}
+	if c.ScrubRate == 0 {
+		c.ScrubRate = DefaultScrubRate
 	}
 	if c.CacheInodes == 0 {
 		c.CacheInodes = DefaultCacheInodes

@@ -14,14 +14,16 @@ const fewDeletions = 256
 // own, which goes when that storage has confirmed. A storage that is away holds
 // up no other.
 func (t *tx) queueDeletion(p *vocab.Placement) {
-	d := &p.Distribution
-	for _, sid := range d.SIDs {
-		where := place{t.exp.VID, vocab.StorageID{CID: d.CID, SID: sid}}
-		t.count.deletion++
-		t.puts = append(t.puts, pair{deletionKey(where, t.count.deletion), p.FID[:]})
-		if sto := t.s.storages[where]; sto != nil {
-			t.hook(sto.wake)
-		}
+	for _, sid := range p.Distribution.SIDs {
+		t.deleteAt(place{t.exp.VID, vocab.StorageID{CID: p.Distribution.CID, SID: sid}}, deletionRecord{fid: p.FID})
+	}
+}
+
+func (t *tx) deleteAt(where place, r deletionRecord) {
+	t.count.deletion++
+	t.set(deletionKey(where, t.count.deletion), &r)
+	if sto := t.s.storages[where]; sto != nil {
+		t.hook(sto.wake)
 	}
 }
 
@@ -56,28 +58,31 @@ func (s *Server) deleteSome(sto *storage) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	var fids []vocab.FID
+	m := wire.DeleteRequest{Target: wire.Target{ID: sto.place.id, Incarnation: incarnation}}
 	prefix := deletionKey(sto.place, 0)[:storageKeyBytes]
 	var last []byte
 	err = scan(s.db, prefix, prefix, func(k, v []byte) (bool, error) {
-		var fid vocab.FID
-		if copy(fid[:], v) != len(fid) {
-			return false, vocab.Errorf(vocab.Corrupt, "metadata record %x", k)
+		var r deletionRecord
+		if err := decode(k, v, &r); err != nil {
+			return false, err
 		}
-		fids = append(fids, fid)
+		if len(m.FIDs) > 0 && r.generation != m.Generation {
+			return false, nil // the next time
+		}
+		m.Generation = r.generation
+		m.FIDs = append(m.FIDs, r.fid)
 		last = append(last[:0], k...)
-		return len(fids) < wire.MaxFIDs, nil
+		return len(m.FIDs) < wire.MaxFIDs, nil
 	})
-	if err != nil || len(fids) == 0 {
+	if err != nil || len(m.FIDs) == 0 {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, 6*callTimeout)
 	defer cancel()
-	m := wire.DeleteRequest{Target: wire.Target{ID: sto.place.id, Incarnation: incarnation}, FIDs: fids}
 	if _, err := conn.Call(ctx, wire.OpDelete, &m, wire.Bulk{}, &wire.BootReply{}); err != nil {
 		return 0, err
 	}
-	return len(fids), s.own(nil, func(t *tx) error {
+	return len(m.FIDs), s.own(nil, func(t *tx) error {
 		t.spans = append(t.spans, [2][]byte{prefix, append(last, 0)})
 		return nil
 	})

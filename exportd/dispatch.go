@@ -37,6 +37,9 @@ var ops = map[wire.Op]server{
 	wire.OpCommit:       (*Server).commit,
 	wire.OpRelease:      (*Server).release,
 	wire.OpExportStatus: (*Server).exportStatus,
+	wire.OpStartTask:    (*Server).startTask,
+	wire.OpTasks:        (*Server).listTasks,
+	wire.OpCancelTask:   (*Server).cancelTask,
 }
 
 // handle serves one request of a client.

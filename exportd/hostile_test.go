@@ -121,7 +121,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add(encode(&sessionRecord{name: "host"}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, m := range []wire.Message{
-			new(identity), new(counters), new(exportRecord), new(inode), new(slot), new(sessionRecord), new(leaseRecord), new(storageRecord), new(outcome),
+			new(identity), new(counters), new(exportRecord), new(inode), new(slot), new(sessionRecord), new(leaseRecord), new(storageRecord), new(outcome), new(deletionRecord), new(taskRecord),
 		} {
 			if err := decode([]byte("k"), data, m); err != nil {
 				require.ErrorIs(t, err, vocab.Corrupt)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
 // First bytes of keys; doc.go describes the key space.
@@ -21,6 +22,7 @@ const (
 	prefixOrphan    = 'O'
 	prefixDeletion  = 'X'
 	prefixStorage   = 'T'
+	prefixTask      = 'K'
 	inodeKeyBytes   = 1 + 2 + 8
 	direntKeyBytes  = inodeKeyBytes + 8
 	storageKeyBytes = 1 + 2 + 2 + 1
@@ -82,6 +84,8 @@ func (p place) appendTo(k []byte) []byte {
 }
 
 func storageKey(p place) []byte { return p.appendTo([]byte{prefixStorage}) }
+
+func taskKey(kind wire.TaskKind, p place) []byte { return p.appendTo([]byte{prefixTask, byte(kind)}) }
 
 func parseStorageKey(k []byte) (p place, ok bool) {
 	if len(k) < storageKeyBytes {

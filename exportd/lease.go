@@ -109,8 +109,8 @@ func (s *Server) blocked(w *waiter, c *conflict) bool {
 	if c.need == wire.LeaseWrite && c.ino <= s.graceIno && s.inGrace(c.exp, w.sess) {
 		return true
 	}
-	if c.grant && s.recovery[c.ino] != nil {
-		return true // until it is settled
+	if c.grant && (s.recovery[c.ino] != nil || s.moving[c.ino]) {
+		return true // until it is settled, or has moved
 	}
 	e := s.files[c.ino]
 	if e == nil {

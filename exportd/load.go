@@ -34,7 +34,7 @@ func (s *Server) load() error {
 	s.durable.Store(s.count.applied)
 	s.graceIno = vocab.Ino(s.count.ino)
 	s.graceEnd = s.cfg.Clock().Add(s.life())
-	for _, step := range []func() error{s.loadSessions, s.loadOutcomes, s.loadLeases, s.loadOrphans, s.loadRecovery, s.loadDegraded, s.loadStorages} {
+	for _, step := range []func() error{s.loadSessions, s.loadOutcomes, s.loadLeases, s.loadOrphans, s.loadRecovery, s.loadDegraded, s.loadStorages, s.loadTasks} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -83,6 +83,80 @@ type ranked struct {
 	rank int // place within its failure domain
 }
 
+// replacement chooses who takes the place of the storage at a position of a distribution: a
+// usable one that is not in it, of a failure domain that no other of it has if there is
+// one, with the most free space; 0 if there is none.
+func replacement(v *volumeView, d *vocab.Distribution, position int, seed uint64) vocab.SID {
+	c := v.cluster(d.CID)
+	if c == nil {
+		return 0
+	}
+	taken := map[string]bool{}
+	var best *ranked
+	for i := range c.members {
+		if at := slices.Index(d.SIDs, c.members[i].sid); at >= 0 && at != position {
+			taken[c.members[i].domain] = true
+		}
+	}
+	for i := range c.members {
+		m := &c.members[i]
+		if !m.usable() || slices.Contains(d.SIDs, m.sid) {
+			continue
+		}
+		r := ranked{member: m, tie: tieBreak(seed, m.sid)}
+		if taken[m.domain] {
+			r.rank = 1
+		}
+		if best == nil || cmp.Or(cmp.Compare(r.rank, best.rank), better(r, *best)) < 0 {
+			best = &r
+		}
+	}
+	if best == nil {
+		return 0
+	}
+	return best.sid
+}
+
+// balanceSteps is how many hundredths of its space a storage has less free than another
+// before a file moves from it to that.
+const balanceSteps = 4
+
+// tooFull gives the home position of a distribution from which its file should move, to have
+// the storages equally full, or -1.
+func tooFull(v *volumeView, l vocab.Layout, d *vocab.Distribution, seed uint64) int {
+	c := v.cluster(d.CID)
+	if c == nil {
+		return -1
+	}
+	worst := -1
+	var fullest *member
+	for i := range c.members {
+		at := slices.Index(d.SIDs, c.members[i].sid)
+		if at >= 0 && at < int(l.Forward) && c.members[i].total > 0 && (fullest == nil || c.members[i].step() < fullest.step()) {
+			worst, fullest = at, &c.members[i]
+		}
+	}
+	if worst < 0 {
+		return -1
+	}
+	other := replacement(v, d, worst, seed)
+	for i := range c.members {
+		if m := &c.members[i]; m.sid == other && m.step() >= fullest.step()+balanceSteps {
+			return worst
+		}
+	}
+	return -1
+}
+
+func (v *volumeView) cluster(cid vocab.CID) *clusterView {
+	for i := range v.clusters {
+		if v.clusters[i].cid == cid {
+			return &v.clusters[i]
+		}
+	}
+	return nil
+}
+
 func pick(members []member, safe int, seed uint64) []vocab.SID {
 	all := make([]ranked, len(members))
 	for i := range members {

@@ -147,14 +147,48 @@ func (r *leaseRecord) Code(c *wire.Codec) {
 	wire.U64(c, &r.epoch)
 }
 
-// storageRecord is the incarnation of a storage's root as first seen.
+// storageRecord is what is known of a storage.
 type storageRecord struct {
-	incarnation vocab.Incarnation
+	incarnation vocab.Incarnation // of its root, as first seen or when it was last rebuilt
+	draining    bool              // it gets no files
 }
 
 func (r *storageRecord) Code(c *wire.Codec) {
 	codeForm(c)
 	wire.U64(c, &r.incarnation)
+	if c.More() {
+		c.Bool(&r.draining)
+	}
+}
+
+// deletionRecord is a file that a storage is to delete; generation is not 0 when the file
+// lives on elsewhere under it.
+type deletionRecord struct {
+	fid        vocab.FID
+	generation uint32
+}
+
+func (r *deletionRecord) Code(c *wire.Codec) {
+	c.Fixed(r.fid[:])
+	if c.More() {
+		wire.U32(c, &r.generation)
+	}
+}
+
+// taskRecord is a task as it is stored, one for each kind and storage.
+type taskRecord struct {
+	wire.Task
+	eid   vocab.EID // files up to this one are done
+	ino   vocab.Ino
+	bound vocab.Ino // the last inode when it began
+}
+
+func (r *taskRecord) Code(c *wire.Codec) {
+	codeForm(c)
+	r.Task.Code(c)
+	wire.U16(c, &r.eid)
+	wire.U64(c, &r.ino)
+	wire.U64(c, &r.bound)
 }
 
 // outcome is a reply, as it was sent, kept for a repeated request.

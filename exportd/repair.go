@@ -1,6 +1,7 @@
 package exportd
 
 import (
+	"math/bits"
 	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -37,21 +38,52 @@ func (t *tx) repaired(exp *export, ino vocab.Ino) {
 
 // allUp tells whether all storages of a file are up.
 func (s *Server) allUp(exp *export, p *vocab.Placement) bool {
-	s.storagesMu.Lock()
-	defer s.storagesMu.Unlock()
-	for _, sid := range p.Distribution.SIDs {
-		sto := s.storages[place{exp.VID, vocab.StorageID{CID: p.Distribution.CID, SID: sid}}]
-		if sto == nil || sto.root.Health != wire.HealthUp {
-			return false
-		}
-	}
-	return true
+	return s.up(exp, p) == len(p.Distribution.SIDs)
 }
 
-// repairFile has one of the file's storages bring all of it home.
-func (s *Server) repairFile(f unsettledFile, epoch vocab.Epoch, fenced map[place]bool) error {
-	if _, err := s.sendSettle(wire.OpRepair, f, epoch, fenced); err != nil {
+// repairFiles has storageds repair what clients or settlers could not bring home, when all
+// storages of a file are up, again and again.
+func (s *Server) repairFiles() {
+	tick := time.NewTicker(s.cfg.PollInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
+		failed, err := s.repairSome()
+		if err != nil && s.ctx.Err() == nil {
+			s.log.Error("files could not be repaired", "err", err)
+		}
+		if failed > 0 {
+			s.sleep(repairPause)
+		}
+	}
+}
+
+func (s *Server) repairSome() (failed int, err error) {
+	files, err := s.listed(s.degraded, func(exp *export, p *vocab.Placement) bool { return s.allUp(exp, p) })
+	if err != nil || len(files) == 0 {
+		return 0, err
+	}
+	epoch, err := s.drawEpoch()
+	if err != nil {
+		return 0, err
+	}
+	return s.forEach(files, func(f someFile) error { return s.repairDegraded(f, epoch) }), nil
+}
+
+// repairDegraded has one of the file's storages bring all of it home.
+func (s *Server) repairDegraded(f someFile, epoch vocab.Epoch) error {
+	got, err := s.repair(&f, epoch, repairOptions{})
+	switch {
+	case err != nil:
 		return err
+	case got.Missing != 0:
+		return unreached(&got)
+	case got.Busy > 0:
+		return vocab.Errorf(vocab.Busy, "%d blocks are being written", got.Busy)
 	}
 	return s.own(f.exp, func(t *tx) error {
 		if s.degraded[f.ino] != nil && s.degradedOften[f.ino] == f.degraded {
@@ -60,6 +92,77 @@ func (s *Server) repairFile(f unsettledFile, epoch vocab.Epoch, fenced map[place
 		}
 		return nil
 	})
+}
+
+// repairOptions are those of a wire.RepairRequest.
+type repairOptions struct {
+	rate    uint64
+	verify  bool
+	joining []uint8
+	some    func(bytes uint64) // called as bytes of the file are done; nil: not
+}
+
+// repair has one of the file's storages repair it, in as many requests as it takes, and
+// sums up what they say.
+func (s *Server) repair(f *someFile, epoch vocab.Epoch, o repairOptions) (sum wire.RepairReply, err error) {
+	m, all, err := s.settleRequest(f, repairSession, epoch)
+	if err != nil {
+		return sum, err
+	}
+	var by *storage
+	for i := range all { // files take turns
+		if sto := all[(uint64(f.ino)+uint64(i))%uint64(len(all))]; s.isUp(sto) {
+			by = sto
+			break
+		}
+	}
+	if by == nil {
+		return sum, vocab.Errorf(vocab.Unavailable, "none of its storages can be reached")
+	}
+	req := wire.RepairRequest{SettleRequest: m, Rate: o.rate, Verify: o.verify, Joining: o.joining}
+	for {
+		var reply wire.RepairReply
+		if err := s.request(by, &req.Target, wire.OpRepair, &req, &reply); err != nil {
+			return sum, err
+		}
+		sum.Checked += reply.Checked
+		sum.Written += reply.Written
+		sum.Lacking += reply.Lacking
+		sum.Broken += reply.Broken
+		sum.Lost += reply.Lost
+		sum.Busy += reply.Busy
+		sum.Missing |= reply.Missing
+		if o.some != nil {
+			from, to := req.From*uint64(f.placement.Geometry.BlockBytes), reply.Next*uint64(f.placement.Geometry.BlockBytes)
+			if reply.Next == 0 {
+				to = f.size
+			}
+			o.some(min(to, f.size) - min(from, f.size, to))
+		}
+		if reply.Next <= req.From {
+			return sum, nil
+		}
+		req.From = reply.Next
+	}
+}
+
+func unreached(got *wire.RepairReply) error {
+	return vocab.Errorf(vocab.Unavailable, "%d of its storages cannot be reached", bits.OnesCount32(got.Missing))
+}
+
+// reachedAt tells by an error if the storage at a position was not reached, or so few that
+// not all could be repaired.
+func reachedAt(got *wire.RepairReply, position int) error {
+	if got.Missing>>position&1 == 1 || got.Missing != 0 && got.Lost > 0 {
+		return unreached(got)
+	}
+	return nil
+}
+
+func (s *Server) isUp(sto *storage) bool {
+	s.storagesMu.Lock()
+	defer s.storagesMu.Unlock()
+	return sto.root.Health == wire.HealthUp
 }
 
 // Unfinished tells how many files wait to be settled, because their writer ended without

@@ -64,11 +64,15 @@ type Server struct {
 	degraded      map[vocab.Ino]*export    // to be repaired
 	degradedOften map[vocab.Ino]uint64     // how often that was said, of these
 	settleKick    chan struct{}            // capacity 1: a file needs recovery
+	moving        map[vocab.Ino]bool       // to another storage; true: no lease is granted meanwhile
 	graceIno      vocab.Ino                // inodes above it are newer than this run
 	graceEnd      time.Time                // when sessions of an earlier run must have reclaimed
 	grace         map[*session]struct{}    // those that have not
 	sweepDue      bool                     // a session has left grace since orphans were last looked at
 	fenced        map[*session]*fenceState // ended, not yet fenced everywhere
+
+	tasksMu sync.Mutex // guards the next and the tasks that it holds; taken after mu
+	tasks   map[taskID]*task
 
 	fenceKick   chan struct{} // capacity 1
 	volumes     map[vocab.VID]*Volume
@@ -112,6 +116,8 @@ func New(cfg Config) (*Server, error) {
 		recovery:   map[vocab.Ino]*export{},
 		degraded:   map[vocab.Ino]*export{}, degradedOften: map[vocab.Ino]uint64{},
 		settleKick: make(chan struct{}, 1),
+		moving:     map[vocab.Ino]bool{},
+		tasks:      map[taskID]*task{},
 		grace:      map[*session]struct{}{},
 		fenced:     map[*session]*fenceState{},
 		fenceKick:  make(chan struct{}, 1),
@@ -130,6 +136,8 @@ func New(cfg Config) (*Server, error) {
 	s.background.Go(s.watchSessions)
 	s.background.Go(s.fenceSessions)
 	s.background.Go(s.settleFiles)
+	s.background.Go(s.repairFiles)
+	s.startTasks()
 	return s, nil
 }
 

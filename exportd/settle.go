@@ -15,9 +15,12 @@ const (
 	// settleSession is the session under which storageds settle files. Each round of
 	// settling has an epoch of its own and begins by fencing those before it.
 	settleSession = vocab.SessionID(math.MaxUint64)
+	// repairSession is that under which they repair and move files. Repair orders nothing
+	// anew, so no round of it need be fenced.
+	repairSession = settleSession - 1
 	settleRound   = 256             // files of a round
 	settleAtOnce  = 8               // of them at the same time
-	settleTimeout = 2 * time.Minute // for one file
+	settleTimeout = 2 * time.Minute // for one request
 )
 
 // settleFiles has storageds settle the files whose writers have ended without
@@ -25,7 +28,6 @@ const (
 func (s *Server) settleFiles() {
 	tick := time.NewTicker(s.cfg.PollInterval)
 	defer tick.Stop()
-	var repairFailed time.Time // when a file could last not be repaired
 	for {
 		select {
 		case <-s.settleKick:
@@ -33,14 +35,14 @@ func (s *Server) settleFiles() {
 		case <-s.ctx.Done():
 			return
 		}
-		if err := s.settleSome(&repairFailed); err != nil && s.ctx.Err() == nil {
+		if err := s.settleSome(); err != nil && s.ctx.Err() == nil {
 			s.log.Error("files that need recovery could not be settled", "err", err)
 		}
 	}
 }
 
-// unsettledFile is a file that needs recovery.
-type unsettledFile struct {
+// someFile is a file that a storaged is to do something about.
+type someFile struct {
 	exp       *export
 	ino       vocab.Ino
 	placement vocab.Placement
@@ -48,43 +50,49 @@ type unsettledFile struct {
 	degraded  uint64 // of Server.degradedOften
 }
 
-// settleSome is one round: of files that need recovery, or if there are none, of files to
-// be repaired, unless one could not be a short time ago.
-func (s *Server) settleSome(repairFailed *time.Time) error {
-	files, err := s.listed(s.recovery, nil)
-	do, repairing := s.settleFile, false
-	if err == nil && len(files) == 0 && time.Since(*repairFailed) > repairPause {
-		files, err = s.listed(s.degraded, s.allUp)
-		do, repairing = s.repairFile, true
-	}
+// settleSome is one round, of the files that enough storages are up for.
+func (s *Server) settleSome() error {
+	files, err := s.listed(s.recovery, s.enoughUp)
 	if err != nil || len(files) == 0 {
 		return err
 	}
-	var epoch vocab.Epoch
-	err = s.own(nil, func(t *tx) error { epoch = t.freshEpoch(); return nil })
+	epoch, err := s.drawEpoch()
 	if err != nil {
 		return err
 	}
 	fenced := s.fenceSettlers(files, epoch)
-	var g errgroup.Group
-	g.SetLimit(settleAtOnce)
-	for _, f := range files {
-		g.Go(func() error {
-			err := do(f, epoch, fenced)
-			if err != nil && s.ctx.Err() == nil {
-				s.log.Warn("a file that needs recovery or repair has to wait", "export", f.exp.Root, "ino", uint64(f.ino), "err", err)
-			}
-			return err
-		})
-	}
-	if g.Wait() != nil && repairing {
-		*repairFailed = time.Now()
-	}
+	s.forEach(files, func(f someFile) error { return s.settleFile(f, epoch, fenced) })
 	return nil
 }
 
+// forEach does something about files, several at once, and tells how many failed.
+func (s *Server) forEach(files []someFile, do func(someFile) error) (failed int) {
+	errs := make([]error, len(files))
+	var g errgroup.Group
+	g.SetLimit(settleAtOnce)
+	for i, f := range files {
+		g.Go(func() error {
+			errs[i] = do(f)
+			return nil
+		})
+	}
+	_ = g.Wait() // none of them fails
+	for i, err := range errs {
+		if err != nil && s.ctx.Err() == nil {
+			failed++
+			s.log.Warn("a file that needs recovery or repair has to wait", "export", files[i].exp.Root, "ino", uint64(files[i].ino), "err", err)
+		}
+	}
+	return failed
+}
+
+func (s *Server) drawEpoch() (epoch vocab.Epoch, err error) {
+	err = s.own(nil, func(t *tx) error { epoch = t.freshEpoch(); return nil })
+	return epoch, err
+}
+
 // listed takes files from a set, of those that match.
-func (s *Server) listed(set map[vocab.Ino]*export, match func(*export, *vocab.Placement) bool) (files []unsettledFile, err error) {
+func (s *Server) listed(set map[vocab.Ino]*export, match func(*export, *vocab.Placement) bool) (files []someFile, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ino, exp := range set {
@@ -92,10 +100,10 @@ func (s *Server) listed(set map[vocab.Ino]*export, match func(*export, *vocab.Pl
 		if err != nil {
 			return nil, err
 		}
-		if match != nil && !match(exp, &n.placement) {
+		if !match(exp, &n.placement) {
 			continue
 		}
-		files = append(files, unsettledFile{exp, ino, n.placement, n.attr.Size, s.degradedOften[ino]})
+		files = append(files, someFile{exp, ino, n.placement, n.attr.Size, s.degradedOften[ino]})
 		if len(files) == settleRound {
 			break
 		}
@@ -103,8 +111,28 @@ func (s *Server) listed(set map[vocab.Ino]*export, match func(*export, *vocab.Pl
 	return files, nil
 }
 
+// enoughUp tells whether a file can be settled: enough of its storages can be fenced, and
+// enough are there to write to.
+func (s *Server) enoughUp(exp *export, p *vocab.Placement) bool {
+	l := p.Geometry.Layout
+	return s.up(exp, p) >= max(fenceQuorum(l), int(l.Forward))
+}
+
+// up counts the storages of a file that are up.
+func (s *Server) up(exp *export, p *vocab.Placement) (n int) {
+	s.storagesMu.Lock()
+	defer s.storagesMu.Unlock()
+	for _, sid := range p.Distribution.SIDs {
+		sto := s.storages[place{exp.VID, vocab.StorageID{CID: p.Distribution.CID, SID: sid}}]
+		if sto != nil && sto.root.Health == wire.HealthUp {
+			n++
+		}
+	}
+	return n
+}
+
 // fenceSettlers makes all storages of the files that can be reached refuse earlier rounds.
-func (s *Server) fenceSettlers(files []unsettledFile, epoch vocab.Epoch) map[place]bool {
+func (s *Server) fenceSettlers(files []someFile, epoch vocab.Epoch) map[place]bool {
 	fenced := map[place]bool{}
 	for _, f := range files {
 		for _, sid := range f.placement.Distribution.SIDs {
@@ -136,9 +164,24 @@ func (s *Server) fenceSettlers(files []unsettledFile, epoch vocab.Epoch) map[pla
 }
 
 // settleFile has one of the file's storages settle it.
-func (s *Server) settleFile(f unsettledFile, epoch vocab.Epoch, fenced map[place]bool) error {
-	reached, err := s.sendSettle(wire.OpSettle, f, epoch, fenced)
+func (s *Server) settleFile(f someFile, epoch vocab.Epoch, fenced map[place]bool) error {
+	m, all, err := s.settleRequest(&f, settleSession, epoch)
 	if err != nil {
+		return err
+	}
+	var settler *storage
+	for position, sto := range all {
+		if fenced[sto.place] {
+			m.Fenced = append(m.Fenced, uint8(position))
+			if settler == nil {
+				settler = sto
+			}
+		}
+	}
+	if need := fenceQuorum(f.placement.Geometry.Layout); len(m.Fenced) < need {
+		return vocab.Errorf(vocab.Unavailable, "%d of its storages can be reached, %d are needed", len(m.Fenced), need)
+	}
+	if err := s.request(settler, &m.Target, wire.OpSettle, &m, &wire.BootReply{}); err != nil {
 		return err
 	}
 	return s.own(f.exp, func(t *tx) error {
@@ -146,7 +189,7 @@ func (s *Server) settleFile(f unsettledFile, epoch vocab.Epoch, fenced map[place
 			return nil // deleted meanwhile
 		}
 		t.drop(fileKey(prefixRecovery, f.exp.EID, f.ino))
-		if reached < len(f.placement.Distribution.SIDs) {
+		if len(m.Fenced) < len(all) {
 			t.degrade(f.exp, f.ino, leaseRecord{settleSession, epoch})
 		}
 		t.hook(func() {
@@ -179,38 +222,35 @@ func (s *Server) finalBelow(ino vocab.Ino, epoch vocab.Epoch) vocab.Version {
 	return vocab.Version{Epoch: epoch}
 }
 
-// sendSettle asks one of the file's storages to settle or repair it, and tells how many of
-// them can be reached.
-func (s *Server) sendSettle(op wire.Op, f unsettledFile, epoch vocab.Epoch, fenced map[place]bool) (reached int, err error) {
+// settleRequest makes what storageds are told of a file, and gives its storages by position.
+func (s *Server) settleRequest(f *someFile, session vocab.SessionID, epoch vocab.Epoch) (wire.SettleRequest, []*storage, error) {
 	dist := f.placement.Distribution
 	m := wire.SettleRequest{Placement: f.placement, Size: f.size, Final: s.finalBelow(f.ino, epoch)}
-	var settler *storage
-	for position, sid := range dist.SIDs {
+	m.Session, m.Epoch = session, epoch
+	var all []*storage
+	s.storagesMu.Lock()
+	defer s.storagesMu.Unlock()
+	for _, sid := range dist.SIDs {
 		p := place{f.exp.VID, vocab.StorageID{CID: dist.CID, SID: sid}}
 		sto := s.storages[p]
 		if sto == nil {
-			return 0, vocab.Errorf(vocab.Unavailable, "storage %v is not in the configuration any more", p.id)
+			return m, nil, vocab.Errorf(vocab.Unavailable, "storage %v is not in the configuration any more", p.id)
 		}
-		s.storagesMu.Lock()
 		m.Storages = append(m.Storages, wire.StorageAddr{StorageRoot: sto.root, Addr: sto.daemon.addr})
-		s.storagesMu.Unlock()
-		if fenced[p] {
-			m.Fenced = append(m.Fenced, uint8(position))
-			if settler == nil {
-				settler = sto
-			}
-		}
+		all = append(all, sto)
 	}
-	if need := fenceQuorum(f.placement.Geometry.Layout); len(m.Fenced) < need {
-		return 0, vocab.Errorf(vocab.Unavailable, "%d of its storages can be reached, %d are needed", len(m.Fenced), need)
-	}
-	conn, incarnation, err := s.reach(settler)
+	return m, all, nil
+}
+
+// request sends a storage one request that may take long; target is a part of it.
+func (s *Server) request(sto *storage, target *wire.Target, op wire.Op, m, reply wire.Message) error {
+	conn, incarnation, err := s.reach(sto)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	m.Target = wire.Target{ID: settler.place.id, Incarnation: incarnation, Session: settleSession, Epoch: epoch}
+	target.ID, target.Incarnation = sto.place.id, incarnation
 	ctx, cancel := context.WithTimeout(s.ctx, settleTimeout)
 	defer cancel()
-	_, err = conn.Call(ctx, op, &m, wire.Bulk{}, &wire.BootReply{})
-	return len(m.Fenced), err
+	_, err = conn.Call(ctx, op, m, wire.Bulk{}, reply)
+	return err
 }

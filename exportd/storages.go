@@ -22,8 +22,11 @@ type storage struct {
 	kick   chan struct{} // capacity 1: there is something to delete
 
 	// storagesMu:
-	known vocab.Incarnation // as first seen; 0: never seen
-	root  wire.StorageRoot  // as last heard; Health is what exportd makes of it
+	storageRecord                   // zero: never seen
+	root          wire.StorageRoot  // as last heard; Health is what exportd makes of it
+	found         vocab.Incarnation // of a root that replaces the known one; 0: there is none
+	partial       bool              // the storaged says that the root is not whole
+	empty         bool              // the root that was found never had anything
 }
 
 // daemon is a storaged: one connection, however many storages it serves.
@@ -71,7 +74,7 @@ func (s *Server) loadStorages() error {
 	}
 	err := each(s, prefixStorage, storageKeyBytes, func(k []byte, r storageRecord) error {
 		if p, ok := parseStorageKey(k); ok && s.storages[p] != nil {
-			s.storages[p].known = r.incarnation
+			s.storages[p].storageRecord = r
 			s.storages[p].root.Incarnation = r.incarnation
 		}
 		return nil
@@ -174,24 +177,31 @@ func (s *Server) heardFrom(d *daemon, roots []wire.StorageRoot, err error) {
 // recordStorage makes the first incarnation that is seen the storage's, durably.
 func (s *Server) recordStorage(sto *storage, inc vocab.Incarnation) bool {
 	s.storagesMu.Lock()
-	known := sto.known
+	known := sto.incarnation
 	s.storagesMu.Unlock()
 	if known != 0 {
 		return true
 	}
 	err := s.own(nil, func(t *tx) error {
-		t.set(storageKey(sto.place), &storageRecord{inc})
-		t.hook(func() {
-			s.storagesMu.Lock()
-			defer s.storagesMu.Unlock()
-			sto.known = inc
-		})
+		t.setStorage(sto, storageRecord{incarnation: inc})
 		return nil
 	})
 	if err != nil {
 		s.log.Error("the incarnation of a storage could not be recorded", "storage", sto.place.id.String(), "err", err)
 	}
 	return err == nil
+}
+
+// setStorage changes what is stored of a storage.
+func (t *tx) setStorage(sto *storage, r storageRecord) {
+	t.set(storageKey(sto.place), &r)
+	t.hook(func() {
+		t.s.storagesMu.Lock()
+		defer t.s.storagesMu.Unlock()
+		sto.storageRecord = r
+		sto.root.Incarnation = r.incarnation
+		sto.found, sto.empty = 0, false // until it is heard of again
+	})
 }
 
 // judge sets the storage's state and tells whether placement must know.
@@ -203,13 +213,20 @@ func (s *Server) judge(sto *storage, r *wire.StorageRoot, err error) bool {
 	switch {
 	case r == nil:
 		now.Health = wire.HealthDown
-	case r.Incarnation != sto.known:
+	case r.Incarnation != sto.incarnation:
 		now = *r
-		now.Health, now.Incarnation = wire.HealthReplaced, sto.known
+		now.Health, now.Incarnation = wire.HealthReplaced, sto.incarnation
 	default:
 		now = *r
-		if now.Health != wire.HealthFailed {
+		if r.Health.Serves() {
 			now.Health = wire.HealthUp
+		}
+	}
+	sto.found, sto.partial, sto.empty = 0, false, false
+	if r != nil {
+		sto.partial, sto.empty = r.Health == wire.HealthPartial, r.Health == wire.HealthNew
+		if now.Health == wire.HealthReplaced && r.Health.Serves() {
+			sto.found = r.Incarnation
 		}
 	}
 	now.Root = "" // the clients need not know
@@ -230,8 +247,8 @@ func (s *Server) logHealth(sto *storage, now wire.StorageRoot, r *wire.StorageRo
 	case wire.HealthUp:
 		log.Info("storage is up", "free_bytes", now.FreeBytes, "total_bytes", now.TotalBytes)
 	case wire.HealthReplaced:
-		log.Error("the root of the storage was replaced: it gets no new files and clients will not use it; mount the right disk, or have it rebuilt",
-			"known_incarnation", uint64(sto.known), "found_incarnation", uint64(r.Incarnation))
+		log.Error("the root of the storage was replaced: it gets no new files and clients do not use it until it is rebuilt, which begins by itself if the new root is empty; else mount the right disk, or start rozo storage rebuild",
+			"known_incarnation", uint64(sto.incarnation), "found_incarnation", uint64(r.Incarnation))
 	case wire.HealthFailed:
 		log.Error("the storage's disk has failed: replace it and have it rebuilt")
 	default:
@@ -256,6 +273,9 @@ func (s *Server) refreshViews() {
 			cv := clusterView{cid: c.CID}
 			for _, m := range c.Storages {
 				sto := s.storages[place{v.VID, vocab.StorageID{CID: c.CID, SID: m.SID}}]
+				if sto.draining {
+					continue
+				}
 				cv.members = append(cv.members, member{
 					sid: m.SID, domain: sto.domain, up: sto.root.Health == wire.HealthUp,
 					total: sto.root.TotalBytes, free: sto.root.FreeBytes,
@@ -283,7 +303,7 @@ func (s *Server) addresses(v *Volume) (all []wire.StorageAddr) {
 // reach returns the connection to a storage that is up, and its incarnation.
 func (s *Server) reach(sto *storage) (*wire.Conn, vocab.Incarnation, error) {
 	s.storagesMu.Lock()
-	health, known := sto.root.Health, sto.known
+	health, known := sto.root.Health, sto.incarnation
 	s.storagesMu.Unlock()
 	sto.daemon.mu.Lock()
 	conn := sto.daemon.conn

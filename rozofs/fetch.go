@@ -43,6 +43,7 @@ type fetcher struct {
 	payloads [][][]byte
 	used     [][]uint32
 	choices  []block.Choice
+	decided  []bool
 	open     int // blocks not yet decided
 }
 
@@ -69,7 +70,7 @@ func newFetcher(ctx context.Context, f *file, first uint64, n int) *fetcher {
 		answers: make(chan answer, 2*s), done: make(chan struct{}),
 		asked: make([]bool, s), errs: make([]error, s),
 		said: make([][]block.Answer, n), payloads: make([][][]byte, n), used: make([][]uint32, n),
-		choices: make([]block.Choice, n), open: n,
+		choices: make([]block.Choice, n), decided: make([]bool, n), open: n,
 	}
 	said, payloads, used := make([]block.Answer, n*s), make([][]byte, n*s), make([]uint32, n*s)
 	for i := range n {
@@ -123,6 +124,9 @@ func (r *fetcher) collect() error {
 	defer timer.Stop()
 	for r.open > 0 {
 		if r.waiting == 0 && !r.askMore(int(layout.Safe)) {
+			if r.settleFor(); r.open == 0 {
+				break
+			}
 			// All that could be asked have answered: wait for a storage to return.
 			if err := r.torn(); err != nil {
 				return err
@@ -141,7 +145,9 @@ func (r *fetcher) collect() error {
 			r.take(a)
 		case <-timer.C:
 			r.markLate()
-			r.askMore(r.waiting)
+			if !r.askMore(r.waiting) {
+				r.settleFor()
+			}
 			timer.Reset(lateReadMax)
 		case <-r.ctx.Done():
 			return r.timedOut()
@@ -246,11 +252,26 @@ func (r *fetcher) take(a answer) {
 	}
 	layout := r.f.coder.Geometry.Layout
 	for i := range r.n {
-		if d := r.choices[i].Decision; d == block.Readable || d == block.Zeros {
+		if r.decided[i] {
 			continue
 		}
 		r.choices[i] = block.Choose(layout, r.said[i])
-		if d := r.choices[i].Decision; d == block.Readable || d == block.Zeros {
+		if c := r.choices[i]; isAnswer(c) && !c.Newer {
+			r.decided[i] = true
+			r.open--
+		}
+	}
+}
+
+func isAnswer(c block.Choice) bool { return c.Decision == block.Readable || c.Decision == block.Zeros }
+
+// settleFor takes what enough storages say although one of them has something newer. It is
+// called when nobody else is expected to answer: a storage that has lost a file says that
+// its blocks are absent, and then one more answer makes the difference.
+func (r *fetcher) settleFor() {
+	for i := range r.n {
+		if !r.decided[i] && isAnswer(r.choices[i]) {
+			r.decided[i] = true
 			r.open--
 		}
 	}

@@ -74,12 +74,17 @@ type (
 )
 
 func startCluster(t testing.TB, f form, change ...func(*exportd.Config)) *cluster {
+	return startClusterOf(t, f, 0, change...)
+}
+
+// startClusterOf starts a cluster with more storages than a file needs.
+func startClusterOf(t testing.TB, f form, more int, change ...func(*exportd.Config)) *cluster {
 	layout, err := vocab.ParseLayout(f.layout)
 	require.NoError(t, err)
 	c := &cluster{t: t, layout: layout, dir: t.TempDir()}
 	id := vocab.ClusterID{1: byte(rand.Uint32()), 15: 1}
 	c.id = id
-	storages := make([]exportd.Storage, layout.Safe)
+	storages := make([]exportd.Storage, int(layout.Safe)+more)
 	for i := range storages {
 		sid := vocab.StorageID{CID: 1, SID: vocab.SID(i + 1)}
 		n := &storageNode{root: filepath.Join(c.dir, "storage"+strconv.Itoa(int(sid.SID)))}
@@ -173,10 +178,12 @@ type mount struct {
 	client *rozofs.Client
 }
 
-func (c *cluster) mount(t testing.TB) *mount {
-	client, err := rozofs.Mount(t.Context(), rozofs.Config{
-		Hosts: []string{c.export.addr}, Export: "test", ExportTimeout: patience, StorageTimeout: patience,
-	})
+func (c *cluster) mount(t testing.TB, change ...func(*rozofs.Config)) *mount {
+	cfg := rozofs.Config{Hosts: []string{c.export.addr}, Export: "test", ExportTimeout: patience, StorageTimeout: patience}
+	for _, f := range change {
+		f(&cfg)
+	}
+	client, err := rozofs.Mount(t.Context(), cfg)
 	require.NoError(t, err)
 	m := &mount{Tree: client.Tree(rozofs.Caller{UID: 1000, GID: 100}), t: t, client: client}
 	t.Cleanup(m.close)

@@ -2,6 +2,7 @@ package rozofs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -330,6 +331,9 @@ func (s *storage) call(ctx context.Context, kind int, op wire.Op, req wire.Messa
 	if err == nil {
 		s.node.answered(kind, time.Since(start))
 		return buf, nil
+	}
+	if errors.Is(err, vocab.WrongIncarnation) {
+		s.node.pool.c.session.outdated.Store(true)
 	}
 	return nil, fmt.Errorf("storage %v at %s: %v: %w", s.id, s.node.addr, op, err)
 }

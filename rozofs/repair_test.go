@@ -3,11 +3,8 @@ package rozofs_test
 import (
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/rozofs-go/rozo/exportd"
 )
 
 // A storage that was missing while files were written has, soon after it is back, all that
@@ -51,11 +48,7 @@ func TestAStorageThatReturnsIsBroughtUpToDate(t *testing.T) {
 				}
 			}
 			c.restartStorage(homes[1])
-			srv := c.export.server.(*exportd.Server)
-			require.Eventually(t, func() bool {
-				recovery, degraded := srv.Unfinished()
-				return recovery+degraded == 0
-			}, patience, 10*time.Millisecond, "all is repaired")
+			c.allAtHome()
 
 			for _, i := range spares {
 				c.killStorage(i)

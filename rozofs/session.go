@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -29,10 +30,12 @@ type session struct {
 	conn    *wire.Conn // nil while not connected
 	changed chan struct{}
 	reopen  chan struct{} // capacity 1: the session has expired
-	failed  error         // the first connection cannot be made: Mount ends with it
-	info    wire.OpenSessionReply
-	lease   time.Time     // leases are good until then
-	offset  time.Duration // exportd's clock minus ours
+
+	outdated atomic.Bool // a storage has another root than the table says
+	failed   error       // the first connection cannot be made: Mount ends with it
+	info     wire.OpenSessionReply
+	lease    time.Time     // leases are good until then
+	offset   time.Duration // exportd's clock minus ours
 
 	nextID      uint64
 	lowest      uint64 // no request below is outstanding
@@ -178,7 +181,9 @@ func (s *session) serve(ctx context.Context, conn *wire.Conn) {
 	s.mu.Unlock()
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for n := 1; ; n++ {
+	look := time.NewTicker(redialMax) // how often the storages' table may be asked for
+	defer look.Stop()
+	for n := 1; ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -186,7 +191,13 @@ func (s *session) serve(ctx context.Context, conn *wire.Conn) {
 			return
 		case <-s.reopen:
 			return
+		case <-look.C:
+			if s.outdated.Swap(false) {
+				s.refreshStorages(ctx, conn)
+			}
+			continue
 		case <-tick.C:
+			n++
 		}
 		if err := s.renew(ctx, conn); err != nil {
 			s.c.log.Warn("session not renewed", "err", err)

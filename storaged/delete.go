@@ -27,7 +27,7 @@ func (s *Server) delete(ctx context.Context, r *wire.Request) (wire.Message, wir
 		if ctx.Err() != nil {
 			return nil, wire.Bulk{}, context.Cause(ctx)
 		}
-		if err := rt.remove(fid, touched); err != nil {
+		if err := rt.remove(fid, req.Generation, touched); err != nil {
 			return nil, wire.Bulk{}, err
 		}
 	}
@@ -42,12 +42,27 @@ func (s *Server) delete(ctx context.Context, r *wire.Request) (wire.Message, wir
 
 // remove unlinks one file and notes its bucket. As long as the file stays in the
 // cache writes that come late are refused. The bucket of a file that is not there
-// is noted too: an earlier request may have removed it and not come to the sync.
-func (r *root) remove(fid vocab.FID, touched map[int]bool) error {
+// is noted too: an earlier request may have removed it and not come to the sync. A
+// generation that is not 0 spares the file if it has seen that or a later one.
+func (r *root) remove(fid vocab.FID, generation uint32, touched map[int]bool) error {
 	s := r.files.acquire(fid)
 	defer r.files.release(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if generation != 0 {
+		if err := s.open(); err != nil {
+			return err
+		}
+		if s.state == formed && s.head.Generation >= generation {
+			return nil
+		}
+	}
+	return s.remove(touched)
+}
+
+// remove needs mu for writing.
+func (s *slotFile) remove(touched map[int]bool) error {
+	r, fid := s.root, s.fid
 	b := bucketOf(fid)
 	name := slotFileName(fid)
 	switch err := r.disk.remove(name); {

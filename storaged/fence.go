@@ -45,7 +45,7 @@ func (s *Server) status(context.Context, *wire.Request) (wire.Message, wire.Bulk
 		}
 		if total, free, err := r.disk.space(); err == nil {
 			st.TotalBytes, st.FreeBytes = total, free
-		} else if st.Health == wire.HealthUp {
+		} else if st.Health != wire.HealthFailed {
 			_ = r.failure("ask for free space", err)
 			st.Health = r.health()
 		}

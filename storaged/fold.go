@@ -1,6 +1,7 @@
 package storaged
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -34,6 +35,16 @@ func (r *root) folder() {
 			}
 		}
 	}
+}
+
+// Fold brings what is final from the journals into place and empties them of it.
+func (s *Server) Fold() error {
+	var errs []error
+	for _, r := range s.order {
+		_, err := r.fold(true)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // fold empties segments from the oldest on, the current one among them, and tells how

@@ -2,6 +2,8 @@ package storaged
 
 import (
 	"context"
+	"io"
+	"math"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -10,47 +12,85 @@ import (
 // unsettled serves OpUnsettled: it lists blocks until the reply is full.
 func (s *Server) unsettled(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
 	reply := &wire.UnsettledReply{Boot: s.boot}
-	return reply, wire.Bulk{}, s.inspect(ctx, r, func(f *slotFile, _, b uint64) (bool, error) {
-		if !f.isUnsettled(b) {
+	return reply, wire.Bulk{}, s.inspect(ctx, r, func(f *slotFile, req *wire.BlocksRequest) error {
+		if f.state == broken {
+			return f.brokenHeader()
+		}
+		return f.eachBlock(req.From, func(b uint64) (bool, error) {
+			if !f.isUnsettled(b) {
+				return true, nil
+			}
+			if k := len(reply.Ranges) - 1; k >= 0 && reply.Ranges[k].First+reply.Ranges[k].Count == b {
+				reply.Ranges[k].Count++
+			} else if len(reply.Ranges) == wire.MaxRanges {
+				reply.Next = b
+				return false, nil
+			} else {
+				reply.Ranges = append(reply.Ranges, wire.Range{First: b, Count: 1})
+			}
 			return true, nil
-		}
-		if k := len(reply.Ranges) - 1; k >= 0 && reply.Ranges[k].First+reply.Ranges[k].Count == b {
-			reply.Ranges[k].Count++
-		} else if len(reply.Ranges) == wire.MaxRanges {
-			reply.Next = b
-			return false, nil
-		} else {
-			reply.Ranges = append(reply.Ranges, wire.Range{First: b, Count: 1})
-		}
-		return true, nil
+		})
 	})
 }
 
 // versions serves OpVersions.
 func (s *Server) versions(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
 	reply := &wire.VersionsReply{Boot: s.boot}
-	return reply, wire.Bulk{}, s.inspect(ctx, r, func(f *slotFile, from, b uint64) (bool, error) {
-		reply.Final = f.head.Final
-		if b >= from+wire.VersionsBlocks {
-			reply.Next = b // perhaps absent after all
-			return false, nil
+	return reply, wire.Bulk{}, s.inspect(ctx, r, func(f *slotFile, req *wire.BlocksRequest) error {
+		reply.Final, reply.Condition = f.head.Final, f.condition()
+		if f.state == broken {
+			return nil
 		}
-		h, state, err := f.newestHeader(b)
-		switch {
-		case err != nil:
-			return false, err
-		case state == wire.SlotPresent:
-			reply.Blocks = append(reply.Blocks, wire.BlockVersion{Block: b, Version: h.Version, Projection: h.Projection})
-		case state == wire.SlotBroken:
-			reply.Blocks = append(reply.Blocks, wire.BlockVersion{Block: b})
+		final := req.Final
+		if f.head.Final.Compare(final) > 0 {
+			final = f.head.Final
 		}
-		return true, nil
+		return f.eachBlock(req.From, func(b uint64) (bool, error) {
+			if b >= req.From+wire.VersionsBlocks {
+				reply.Next = b // perhaps absent after all
+				return false, nil
+			}
+			for _, below := range []vocab.Version{{}, next(final)} {
+				h, state, err := f.newestHeader(b, below, req.Verify)
+				switch {
+				case err != nil:
+					return false, err
+				case state == wire.SlotPresent:
+					reply.Blocks = append(reply.Blocks, wire.BlockVersion{Block: b, Version: h.Version, Projection: h.Projection})
+				case state == wire.SlotBroken:
+					reply.Blocks = append(reply.Blocks, wire.BlockVersion{Block: b})
+				}
+				if state != wire.SlotPresent || h.Version.Compare(final) <= 0 {
+					break
+				}
+			}
+			return true, nil
+		})
 	})
 }
 
-// inspect calls each for the blocks of a BlocksRequest that are not holes, in order, until
-// it returns false.
-func (s *Server) inspect(ctx context.Context, r *wire.Request, each func(f *slotFile, from, block uint64) (more bool, err error)) error {
+// next is the version after v.
+func next(v vocab.Version) vocab.Version {
+	if v.Counter == math.MaxUint64 {
+		return vocab.Version{Epoch: v.Epoch + 1}
+	}
+	return vocab.Version{Epoch: v.Epoch, Counter: v.Counter + 1}
+}
+
+func (s *slotFile) condition() wire.FileCondition {
+	switch {
+	case s.state == broken:
+		return wire.FileBroken
+	case s.isPartial() && !s.deleted:
+		return wire.FilePartial
+	case s.state == formed:
+		return wire.FileWhole
+	}
+	return wire.FileAbsent
+}
+
+// inspect calls do for the file of a BlocksRequest, locked.
+func (s *Server) inspect(ctx context.Context, r *wire.Request, do func(f *slotFile, req *wire.BlocksRequest) error) error {
 	var req wire.BlocksRequest
 	if err := r.Decode(&req); err != nil {
 		return err
@@ -71,19 +111,22 @@ func (s *Server) inspect(ctx context.Context, r *wire.Request, each func(f *slot
 	if err := f.open(); err != nil {
 		return err
 	}
-	switch f.state {
-	case formless:
+	return do(f, &req)
+}
+
+// eachBlock calls each for the blocks from one on that are not holes, in order, until it
+// returns false.
+func (s *slotFile) eachBlock(from uint64, each func(block uint64) (more bool, err error)) error {
+	if s.state != formed {
 		return nil
-	case broken:
-		return f.brokenHeader()
 	}
-	extents, err := f.dataExtents(req.From, f.head.slotsIn(f.size))
+	extents, err := s.dataExtents(from, s.head.slotsIn(s.size))
 	if err != nil {
 		return err
 	}
-	for _, e := range f.withLogged(extents, req.From, f.end()) {
+	for _, e := range s.withLogged(extents, from, s.end()) {
 		for b := e.from; b < e.to; b++ {
-			if more, err := each(f, req.From, b); err != nil || !more {
+			if more, err := each(b); err != nil || !more {
 				return err
 			}
 		}
@@ -107,17 +150,28 @@ func (s *slotFile) isUnsettled(block uint64) bool {
 	return state == wire.SlotPresent && h.Version.Compare(final) > 0
 }
 
-// newestHeader is the header of the newest version of a block.
-func (s *slotFile) newestHeader(block uint64) (h wire.SlotHeader, state wire.SlotState, err error) {
+// newestHeader is the header of the newest version of a block below a bound, if there is
+// one. With verify the whole slot is checked.
+func (s *slotFile) newestHeader(block uint64, below vocab.Version, verify bool) (h wire.SlotHeader, state wire.SlotState, err error) {
 	h, state = s.headerInPlace(block)
-	e, state := s.newestOf(block, vocab.Version{}, &h, s.promised(block, state))
+	if verify && state == wire.SlotPresent && !s.isSound(block) {
+		state = wire.SlotBroken
+	}
+	e, state := s.newestOf(block, below, &h, s.promised(block, state))
 	if e.bytes == 0 {
 		return h, state, nil
 	}
-	b := s.scratch[:]
+	b := make([]byte, e.bytes)
+	if !verify {
+		b = s.scratch[:]
+	}
 	n, err := e.read(b)
-	if err != nil {
+	if err != nil && err != io.EOF {
 		return h, state, s.root.failure("read the journal", err)
 	}
-	return h, s.check(&h, b[:n], block), nil
+	state = s.check(&h, b[:n], block)
+	if verify && state == wire.SlotPresent {
+		_, _, state = wire.ParseSlot(b[:n], s.fid, block)
+	}
+	return h, state, nil
 }

@@ -22,8 +22,14 @@ func (s *Server) read(ctx context.Context, r *wire.Request) (wire.Message, wire.
 	defer rt.files.release(f)
 	reply := &wire.ReadReply{Boot: s.boot}
 	plan, err := f.planRead(ctx, &req.Run, req.Below)
-	if err != nil || plan.nothing() {
-		return reply, wire.Bulk{}, err
+	if err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	if plan.nothing() {
+		if plan.partial {
+			reply.Pieces = allUnknown(req.Count)
+		}
+		return reply, wire.Bulk{}, nil
 	}
 	// No thread is held here: waiting for room must keep nobody from the disk.
 	release, err := s.reserve(ctx, r.Conn, plan.bytes)
@@ -46,6 +52,7 @@ type readPlan struct {
 	from, to uint64 // the slots of the run that the file has
 	bytes    int    // that they take, at most
 	unknown  bool   // what the file holds nobody knows
+	partial  bool   // what it does not hold nobody knows
 	below    vocab.Version
 }
 
@@ -64,6 +71,7 @@ func (s *slotFile) planRead(ctx context.Context, run *wire.Run, below vocab.Vers
 		return p, err
 	}
 	defer s.mu.RUnlock()
+	p.partial = s.isPartial() && !s.deleted
 	switch {
 	case s.state == formless || run.Count == 0:
 		return p, nil
@@ -115,8 +123,11 @@ func (s *slotFile) read(ctx context.Context, p readPlan, reply *wire.ReadReply) 
 	case formless:
 		return wire.Bulk{}, nil // deleted meanwhile
 	case broken:
-		reply.Pieces = []wire.Piece{{Count: p.run.Count, State: wire.SlotBroken}}
+		reply.Pieces = allUnknown(p.run.Count)
 		return wire.Bulk{}, nil
+	}
+	if p.partial || s.isPartial() { // also of one that became whole meanwhile
+		defer noneAbsent(reply, p.run.Count)
 	}
 	reply.PayloadBytes = s.head.PayloadBytes
 	inPlace, err := s.dataExtents(p.from, min(p.to, s.head.slotsIn(s.size)))

@@ -2,177 +2,483 @@ package storaged
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/rozofs-go/rozo/rozofs/block"
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
-// repair brings every final block home. Blocks that are being written are left, and it ends
-// with an error of kind Busy if there were such.
-func (w *settler) repair(ctx context.Context) error {
-	w.dial(ctx)
+const (
+	repairSpan  = 20 * time.Second // after which a request ends, to be gone on with
+	repairBurst = 1 << 20          // bytes that may go beyond a rate
+	finalRounds = 4                // attempts to see what all storages know to be final
+)
+
+// repair serves OpRepair (docs/design/0002-versions-journal-recovery.md).
+func (s *Server) repair(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	var req wire.RepairRequest
+	if err := r.Decode(&req); err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	reply := &wire.RepairReply{Boot: s.boot}
+	err := s.settling(ctx, r, &req.SettleRequest, req.Joining, func(w *settler) error {
+		p := &repairer{settler: w, req: &req, reply: reply, wrote: make([]bool, len(w.peers)), final: req.Final}
+		if req.Rate > 0 {
+			p.pace = rate.NewLimiter(rate.Limit(req.Rate), repairBurst)
+		}
+		return p.run(ctx)
+	})
+	return reply, wire.Bulk{}, err
+}
+
+// repairer brings the final blocks of one file home.
+type repairer struct {
+	*settler
+	req   *wire.RepairRequest
+	reply *wire.RepairReply
+	pace  *rate.Limiter // nil: as fast as it goes
+	wrote []bool        // by position: to be synced
+	final vocab.Version // up to which all is known to be final
+}
+
+func (w *repairer) run(ctx context.Context) error {
+	layout := w.coder.Geometry.Layout
+	w.at = w.at[:0]
+	for i := range int(layout.Forward) {
+		if w.peers[i] != nil {
+			w.at = append(w.at, i)
+		}
+	}
 	for p, c := range w.peers {
 		if c == nil {
-			a := &w.req.Storages[p]
-			return vocab.Errorf(vocab.Unavailable, "storage %v at %s cannot be reached", a.ID, a.Addr)
+			w.reply.Missing |= 1 << p
 		}
 	}
-	if err := w.place(); err != nil { // all at home
+	if need := int(layout.Safe - layout.Forward + layout.Inverse); len(w.reached()) < need {
+		return vocab.Errorf(vocab.Unavailable, "%d of its storages can be reached, %d are needed", len(w.reached()), need)
+	}
+	if err := w.join(ctx); err != nil {
 		return err
 	}
-	busy := 0
-	for first, more := uint64(0), true; more; {
-		window, next, err := w.window(ctx, first)
+	var last *window
+	for from, began := w.req.From, time.Now(); ; {
+		all, err := w.window(ctx, from)
+		if err == nil {
+			err = w.repairWindow(ctx, all)
+		}
 		if err != nil {
 			return err
 		}
-		n, err := w.repairWindow(ctx, window)
-		if err != nil {
-			return err
+		last = all
+		if all.next <= from {
+			break
 		}
-		busy += n
-		more = next > first
-		first = next
+		if from = all.next; time.Since(began) > repairSpan {
+			w.reply.Next = from
+			break
+		}
 	}
-	if busy > 0 {
-		return vocab.Errorf(vocab.Busy, "%d blocks are being written", busy)
+	if err := w.syncWrote(ctx); err != nil {
+		return err
+	}
+	return w.finish(ctx, last)
+}
+
+// join has the storages that are new in the distribution forget what they have of the file
+// from an earlier membership.
+func (w *repairer) join(ctx context.Context) error {
+	if w.req.From > 0 {
+		return nil
+	}
+	for _, p := range w.req.Joining {
+		if err := w.mark(ctx, int(p), true, true); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// window is what all storages have of some blocks.
-type window struct {
-	final  vocab.Version
-	blocks map[uint64][]block.Answer // by position
-	broken map[uint64]bool           // a storage cannot tell what it has
+func (w *repairer) mark(ctx context.Context, position int, partial, join bool) error {
+	req := wire.MarkRequest{
+		Target: w.target(position), FID: w.fid, PayloadBytes: uint32(w.coder.RoomAt(position)),
+		Generation: w.req.Placement.Distribution.Generation, Partial: partial, Join: join,
+	}
+	var reply wire.BootReply
+	buf, err := w.call(ctx, position, wire.OpMark, &req, nil, &reply)
+	buf.Release()
+	return w.took(position, reply.Boot, err)
 }
 
-func (w *settler) window(ctx context.Context, first uint64) (*window, uint64, error) {
+// finish tells the storages what is final and, when they have all, that they are whole.
+func (w *repairer) finish(ctx context.Context, last *window) error {
+	w.version = w.final
+	behind := slices.DeleteFunc(w.reached(), func(p int) bool {
+		return last.told[p].Compare(w.final) >= 0 || last.condition[p] == wire.FileAbsent && !w.wrote[p]
+	})
+	if err := w.each(ctx, behind, w.settler.final); err != nil {
+		return err
+	}
+	if w.reply.Next > 0 || w.reply.Lost > 0 || len(w.at) < int(w.coder.Geometry.Layout.Forward) {
+		return nil
+	}
+	for p, c := range last.condition {
+		if c != wire.FilePartial {
+			continue
+		}
+		if err := w.mark(ctx, p, false, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncWrote makes durable what was written.
+func (w *repairer) syncWrote(ctx context.Context) error {
+	var positions []int
+	for p, wrote := range w.wrote {
+		if wrote {
+			positions = append(positions, p)
+		}
+	}
+	return w.each(ctx, positions, w.sync)
+}
+
+// window is what the storages have of some blocks.
+type window struct {
+	next      uint64 // where the next one begins, or below this one's first: there is none
+	told      []vocab.Version
+	condition []wire.FileCondition      // by position
+	blocks    map[uint64][]block.Answer // final versions, by position; Silent: it cannot tell
+	newer     map[uint64][]block.Answer // versions that are not final
+	broken    map[uint64]uint32         // bits of positions: it has something that failed a check
+}
+
+// window asks all storages that can be reached, until what they list as final is up to the
+// same version.
+func (w *repairer) window(ctx context.Context, first uint64) (*window, error) {
+	mine := vocab.Version{Epoch: w.req.Epoch, Counter: ^uint64(0)} // nothing above it can be written here
+	for range finalRounds {
+		replies, err := w.versions(ctx, first)
+		if err != nil {
+			return nil, err
+		}
+		final := w.final
+		for _, r := range replies {
+			if r.Final.Compare(final) > 0 && r.Final.Compare(mine) <= 0 {
+				final = r.Final
+			}
+		}
+		if final == w.final {
+			return w.gather(first, replies), nil
+		}
+		w.final = final
+	}
+	return nil, vocab.Errorf(vocab.Busy, "it is written so fast that its storages do not agree on what is final")
+}
+
+func (w *repairer) versions(ctx context.Context, first uint64) ([]wire.VersionsReply, error) {
 	replies := make([]wire.VersionsReply, len(w.peers))
-	err := w.each(ctx, w.reached(), func(ctx context.Context, p int) error {
-		req := wire.BlocksRequest{Target: w.target(p), FID: w.fid, From: first}
+	ask := func(ctx context.Context, p int) error {
+		req := wire.BlocksRequest{Target: w.target(p), FID: w.fid, From: first, Final: w.final, Verify: w.req.Verify}
+		replies[p] = wire.VersionsReply{}
 		buf, err := w.call(ctx, p, wire.OpVersions, &req, nil, &replies[p])
 		buf.Release()
 		return w.took(p, replies[p].Boot, err)
+	}
+	err := w.each(ctx, w.reached(), func(ctx context.Context, p int) error {
+		if err := ask(ctx, p); err != nil || replies[p].Condition != wire.FileBroken {
+			return err
+		}
+		w.s.cfg.Log.Warn("the header of a slot file is broken; it gets a new one", "storage", w.req.Storages[p].ID.String(), "fid", w.fid.String())
+		if err := w.mark(ctx, p, true, false); err != nil {
+			return err
+		}
+		return ask(ctx, p)
 	})
-	if err != nil {
-		return nil, 0, err
+	return replies, err
+}
+
+func (w *repairer) gather(first uint64, replies []wire.VersionsReply) *window {
+	all := &window{blocks: map[uint64][]block.Answer{}, newer: map[uint64][]block.Answer{}, broken: map[uint64]uint32{}}
+	for _, r := range replies {
+		all.told = append(all.told, r.Final)
+		all.condition = append(all.condition, r.Condition)
+		if r.Next > first && (all.next == 0 || r.Next < all.next) {
+			all.next = r.Next
+		}
 	}
-	all := &window{final: w.req.Final, blocks: map[uint64][]block.Answer{}, broken: map[uint64]bool{}}
-	next := uint64(0)
 	for p, r := range replies {
-		if r.Final.Compare(all.final) > 0 {
-			all.final = r.Final
-		}
-		if r.Next != 0 && (next == 0 || r.Next < next) {
-			next = r.Next
-		}
 		for _, b := range r.Blocks {
-			if all.blocks[b.Block] == nil {
-				all.blocks[b.Block] = make([]block.Answer, len(w.peers))
+			into := all.blocks
+			if b.Version.Compare(w.final) > 0 {
+				into = all.newer
 			}
+			if all.next > 0 && b.Block >= all.next {
+				continue // others come to it later
+			}
+			if into[b.Block] == nil {
+				into[b.Block] = w.absent(all.condition)
+			}
+			a := block.Answer{State: block.Present, Projection: b.Projection, Version: b.Version}
 			if b.Version.Absent() {
-				all.broken[b.Block] = true
-				continue
+				a = block.Answer{State: block.Silent}
+				all.broken[b.Block] |= 1 << p
 			}
-			all.blocks[b.Block][p] = block.Answer{State: block.Present, Projection: b.Projection, Version: b.Version}
+			into[b.Block][p] = a
 		}
 	}
-	return all, next, nil
+	return all
+}
+
+// absent is what the storages say of a block of which none has anything.
+func (w *repairer) absent(condition []wire.FileCondition) []block.Answer {
+	answers := make([]block.Answer, len(w.peers))
+	for p, c := range condition {
+		if c != wire.FilePartial && w.peers[p] != nil {
+			answers[p].State = block.Absent
+		}
+	}
+	return answers
+}
+
+// job is consecutive blocks for which the same is to be done.
+type job struct {
+	first   uint64
+	what    []vocab.Version // the version of each
+	lacking []int           // homes that get their projection
+	sources []int           // positions that have enough
 }
 
 // superfluous is what is to be discarded once the homes have all, durably: a home may have
 // something that it took late and that nobody has synced.
 type superfluous struct {
 	position int
-	block    uint64
-	version  vocab.Version
+	first    uint64
+	count    int
 }
 
-// repairWindow repairs the blocks, and tells how many are being written.
-func (w *settler) repairWindow(ctx context.Context, all *window) (busy int, err error) {
+// repairWindow brings home what is final, and counts what is wrong.
+func (w *repairer) repairWindow(ctx context.Context, all *window) error {
+	var jobs []job
 	var spare []superfluous
-	wrote := false
-	k := int(w.req.Placement.Geometry.Layout.Inverse)
-	for b, answers := range all.blocks {
-		var v vocab.Version
-		for _, a := range answers {
-			if a.Version.Compare(v) > 0 && (a.Version.Compare(all.final) > 0 || block.Different(answers, a.Version) >= k) {
-				v = a.Version
-			}
-		}
-		switch {
-		case v.Compare(all.final) > 0:
-			busy++
-			continue
-		case all.broken[b] && v.Absent():
-			continue // nothing that can be told is to be thrown away
-		}
-		n, err := w.repairBlock(ctx, b, v, answers)
-		if err != nil {
-			return busy, err
-		}
-		wrote = wrote || n > 0
+	checked := w.reply.Checked
+	for _, b := range slices.Sorted(maps.Keys(all.blocks)) {
+		answers, broken := all.blocks[b], all.broken[b]
+		v := w.newest(answers)
+		jobs = addJob(jobs, w.examine(b, v, answers, broken))
 		for p, a := range answers {
-			if a.State == block.Present && a.Version.Compare(v) <= 0 && p >= len(w.at) || a.State == block.Present && v.Absent() {
-				spare = append(spare, superfluous{p, b, a.Version})
+			if w.isSuperfluous(p, v, answers) && (a.State == block.Present || isBroken(broken, p)) {
+				spare = addSuperfluous(spare, p, b)
 			}
 		}
 	}
-	if wrote || len(spare) > 0 {
-		if err := w.each(ctx, w.at, w.sync); err != nil {
-			return busy, err
+	if w.req.Verify {
+		if err := w.slow(ctx, int(w.reply.Checked-checked)); err != nil {
+			return err
 		}
 	}
-	for _, x := range spare {
-		if err := w.discardAt(ctx, x.position, x.block, 1, x.version); err != nil {
-			return busy, err
+	for _, answers := range all.newer {
+		if w.isBusy(answers) {
+			w.reply.Busy++
 		}
 	}
-	w.version = all.final
-	return busy, w.each(ctx, w.reached(), w.final)
+	for _, j := range jobs {
+		if err := w.do(ctx, &j); err != nil {
+			return err
+		}
+	}
+	return w.discardSpares(ctx, spare)
 }
 
-// repairBlock writes the projections of a version that their homes lack, and tells how many.
-func (w *settler) repairBlock(ctx context.Context, b uint64, v vocab.Version, answers []block.Answer) (int, error) {
-	var lacking []int
-	for i := range w.at {
-		a := answers[i]
-		if !v.Absent() && (a.Version.Compare(v) < 0 || a.Version == v && int(a.Projection) != i) {
-			lacking = append(lacking, i)
+// newest is the newest version of which enough different projections are there.
+func (w *repairer) newest(answers []block.Answer) (v vocab.Version) {
+	k := int(w.coder.Geometry.Layout.Inverse)
+	for _, a := range answers {
+		if a.State == block.Present && a.Version.Compare(v) > 0 && block.Different(answers, a.Version) >= k {
+			v = a.Version
 		}
 	}
-	if len(lacking) == 0 {
-		return 0, nil
-	}
-	payloads, used, found := make([][]byte, len(w.at)), 0, 0
+	return v
+}
+
+// examine says what is to be done about a block, and counts.
+func (w *repairer) examine(b uint64, v vocab.Version, answers []block.Answer, broken uint32) job {
 	for p, a := range answers {
-		if a.State != block.Present || a.Version != v || payloads[a.Projection] != nil || found == int(w.req.Placement.Geometry.Layout.Inverse) {
+		if a.State == block.Present {
+			w.reply.Checked += uint64(wire.SlotHeaderBytes + w.coder.RoomAt(p))
+		}
+	}
+	w.reply.Broken += uint64(bits.OnesCount32(broken))
+	if v.Absent() {
+		if broken != 0 && w.mayBeAcknowledged(answers) {
+			w.reply.Lost++
+		}
+		return job{}
+	}
+	j := job{first: b, what: []vocab.Version{v}}
+	for _, i := range w.at {
+		a := answers[i]
+		switch {
+		case a.State == block.Present && (a.Version.Compare(v) > 0 || a.Version == v && int(a.Projection) == i):
 			continue
+		case !isBroken(broken, i):
+			w.reply.Lacking++
 		}
-		got, err := w.read(ctx, p, b, 1, vocab.Version{})
-		if err != nil {
-			return 0, err
-		}
-		if x := got[0]; x.state == wire.SlotPresent && x.h.Version == v {
-			payloads[x.h.Projection] = x.payload
-			used = int(x.h.BlockBytes)
-			found++
+		j.lacking = append(j.lacking, i)
+	}
+	seen := map[uint8]bool{}
+	for p, a := range answers {
+		if a.State == block.Present && a.Version == v && !seen[a.Projection] && len(j.sources) < int(w.coder.Geometry.Layout.Inverse) {
+			seen[a.Projection] = true
+			j.sources = append(j.sources, p)
 		}
 	}
-	data, err := w.rebuild(payloads, used, b, v)
+	return j
+}
+
+func isBroken(broken uint32, position int) bool { return broken>>position&1 == 1 }
+
+// mayBeAcknowledged tells whether so many storages have a version of a block, or cannot tell
+// whether they have, that somebody may have been told it is safe.
+func (w *repairer) mayBeAcknowledged(answers []block.Answer) bool {
+	unknown, most := 0, 0
+	for _, a := range answers {
+		switch a.State {
+		case block.Silent:
+			unknown++
+		case block.Present:
+			most = max(most, block.Different(answers, a.Version))
+		}
+	}
+	return most+unknown >= int(w.coder.Geometry.Layout.Forward)
+}
+
+// isSuperfluous tells whether what a storage has of a block can go when the homes have
+// version v, or if there is none.
+func (w *repairer) isSuperfluous(position int, v vocab.Version, answers []block.Answer) bool {
+	switch {
+	case w.reply.Missing != 0:
+		return false
+	case v.Absent():
+		return !w.mayBeAcknowledged(answers)
+	}
+	return position >= int(w.coder.Geometry.Layout.Forward)
+}
+
+// isBusy tells whether a version that is not final has yet to reach homes.
+func (w *repairer) isBusy(answers []block.Answer) bool {
+	var v vocab.Version
+	for _, a := range answers {
+		if a.Version.Compare(v) > 0 {
+			v = a.Version
+		}
+	}
+	for i := range int(w.coder.Geometry.Layout.Forward) {
+		if answers[i].Version != v || int(answers[i].Projection) != i {
+			return true
+		}
+	}
+	return false
+}
+
+// addJob joins jobs that are alike.
+func addJob(all []job, n job) []job {
+	if len(n.lacking) == 0 {
+		return all
+	}
+	if k := len(all) - 1; k >= 0 {
+		last := &all[k]
+		if last.first+uint64(len(last.what)) == n.first && len(last.what) < settleRun &&
+			slices.Equal(last.lacking, n.lacking) && slices.Equal(last.sources, n.sources) {
+			last.what = append(last.what, n.what...)
+			return all
+		}
+	}
+	return append(all, n)
+}
+
+func addSuperfluous(all []superfluous, position int, b uint64) []superfluous {
+	for i := range all {
+		if x := &all[i]; x.position == position && x.first+uint64(x.count) == b && x.count < wire.MaxRunBlocks {
+			x.count++
+			return all
+		}
+	}
+	return append(all, superfluous{position, b, 1})
+}
+
+// do rebuilds what the homes lack.
+func (w *repairer) do(ctx context.Context, j *job) error {
+	found := make([][]held, len(w.peers))
+	err := w.each(ctx, j.sources, func(ctx context.Context, p int) (err error) {
+		found[p], err = w.read(ctx, p, j.first, len(j.what), next(w.final))
+		return err
+	})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	for _, i := range lacking {
-		slot := make([]byte, w.coder.SlotBytes(i, used))
-		if err := w.coder.PutSlot(slot, i, block.Identity{FID: w.fid, Block: b, Version: v}, data, used); err != nil {
-			return 0, vocab.Errorf(vocab.Internal, "block %d: %v", b, err)
+	runs := make([][]byte, len(w.peers)) // the slots for each home
+	for n, v := range j.what {
+		b := j.first + uint64(n)
+		payloads, used := make([][]byte, w.coder.Geometry.Layout.Forward), 0
+		for _, p := range j.sources {
+			if x := found[p][n]; x.state == wire.SlotPresent && x.h.Version == v {
+				payloads[x.h.Projection] = x.payload
+				used = int(x.h.BlockBytes)
+			}
 		}
-		if err := w.put(ctx, i, b, slot); err != nil {
-			return 0, err
+		data, err := w.rebuild(payloads, used, b, v)
+		if err != nil {
+			return err
+		}
+		for _, i := range j.lacking {
+			stride := wire.SlotHeaderBytes + w.coder.RoomAt(i)
+			at := n * stride
+			runs[i] = append(runs[i], make([]byte, at+w.coder.SlotBytes(i, used)-len(runs[i]))...)
+			if err := w.coder.PutSlot(runs[i][at:], i, block.Identity{FID: w.fid, Block: b, Version: v}, data, used); err != nil {
+				return vocab.Errorf(vocab.Internal, "block %d: %v", b, err)
+			}
 		}
 	}
-	return len(lacking), nil
+	for _, i := range j.lacking {
+		w.wrote[i] = true
+		w.reply.Written += uint64(len(runs[i]))
+		if err := w.slow(ctx, len(runs[i])); err != nil {
+			return err
+		}
+	}
+	return w.each(ctx, j.lacking, func(ctx context.Context, i int) error { return w.put(ctx, i, j.first, len(j.what), runs[i]) })
+}
+
+// discardSpares discards what is superfluous, after all homes have synced.
+func (w *repairer) discardSpares(ctx context.Context, all []superfluous) error {
+	if len(all) == 0 || w.final.Absent() {
+		return nil
+	}
+	if err := w.each(ctx, w.at, w.sync); err != nil {
+		return err
+	}
+	for _, x := range all {
+		if err := w.discardAt(ctx, x.position, x.first, x.count, w.final); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// slow waits until n more bytes may be moved.
+func (w *repairer) slow(ctx context.Context, n int) error {
+	for ; n > 0 && w.pace != nil; n -= repairBurst {
+		if err := w.pace.WaitN(ctx, min(n, repairBurst)); err != nil {
+			return fmt.Errorf("wait for the rate: %w", err)
+		}
+	}
+	return nil
 }

@@ -37,6 +37,8 @@ type root struct {
 
 	closing context.Context // ends when the root is being closed
 	stop    context.CancelFunc
+	partial atomic.Bool   // there is a partialFile
+	unused  atomic.Bool   // nothing was ever written
 	finals  atomic.Uint64 // counts what became final
 	folding sync.Mutex    // held by fold, before any other lock
 	folded  chan struct{} // closed when the folder has ended; nil: it was not started
@@ -61,6 +63,9 @@ func openRoot(cfg RootConfig, c Config, d disk) (*root, error) {
 	}
 	if err == nil {
 		r.journal, err = openJournal(d, c.JournalBytes)
+	}
+	if err == nil {
+		err = r.openCondition()
 	}
 	if err != nil {
 		_ = r.close() // nothing was changed: the first error is the one to tell
@@ -148,8 +153,13 @@ func (r *root) syncer() (leave func()) {
 
 // health of the root, for its status.
 func (r *root) health() wire.Health {
-	if r.failed.Load() != nil {
+	switch {
+	case r.failed.Load() != nil:
 		return wire.HealthFailed
+	case r.partial.Load():
+		return wire.HealthPartial
+	case r.unused.Load():
+		return wire.HealthNew
 	}
 	return wire.HealthUp
 }

@@ -26,6 +26,7 @@ type Server struct {
 	wire  wire.Server
 	ops   map[wire.Op]wire.Handler
 
+	peers    peers
 	settlers chan struct{}       // semaphore of settleAtAll
 	bulk     *semaphore.Weighted // bytes of bulk in service
 	conns    sync.Map            // *wire.Conn → *semaphore.Weighted, its share of bulk
@@ -55,7 +56,7 @@ func newServer(cfg Config, openDisk func(path string) (disk, error)) (*Server, e
 	s.ops = map[wire.Op]wire.Handler{
 		wire.OpWrite: s.write, wire.OpRead: s.read, wire.OpSync: s.sync, wire.OpDiscard: s.discard,
 		wire.OpDelete: s.delete, wire.OpFence: s.fence, wire.OpFinal: s.final, wire.OpUnsettled: s.unsettled, wire.OpSettle: s.settle,
-		wire.OpVersions: s.versions, wire.OpRepair: s.repair,
+		wire.OpVersions: s.versions, wire.OpRepair: s.repair, wire.OpMark: s.mark, wire.OpFiles: s.listFiles,
 		wire.OpStorageStatus: s.status,
 	}
 	if err := s.openRoots(openDisk); err != nil {
@@ -65,6 +66,7 @@ func newServer(cfg Config, openDisk func(path string) (disk, error)) (*Server, e
 	s.wire.Handler = s.handle
 	s.wire.Log = cfg.Log
 	s.wire.Hello = wire.Hello{Role: wire.RoleStoraged, Cluster: s.cfg.Cluster, Boot: s.boot, Name: cfg.Name}
+	s.peers.hello = &s.wire.Hello
 	s.wire.Closed = func(c *wire.Conn) { s.conns.Delete(c) }
 	return s, nil
 }
@@ -179,6 +181,7 @@ func (s *Server) Addrs() []net.Addr {
 // roots. It does not sync: nobody was promised what no sync covered.
 func (s *Server) Close() error {
 	s.closing.Do(func() {
+		s.peers.close()
 		s.closed = s.wire.Close()
 		s.serving.Wait()
 		s.closed = errors.Join(s.closed, s.closeRoots())
@@ -189,6 +192,7 @@ func (s *Server) Close() error {
 // notForClients are the requests that only exportd and other storageds send.
 var notForClients = map[wire.Op]bool{
 	wire.OpDelete: true, wire.OpFence: true, wire.OpUnsettled: true, wire.OpVersions: true, wire.OpSettle: true, wire.OpRepair: true,
+	wire.OpMark: true, wire.OpFiles: true,
 }
 
 // handle serves one request.
@@ -248,6 +252,7 @@ func (r *root) enter(ctx context.Context, t *wire.Target) (leave func(), err err
 	if err != nil {
 		return nil, err
 	}
+	r.unused.Store(false)
 	r.gate.RLock()
 	leave = func() { r.gate.RUnlock(); free() }
 	if err := r.admit(t, true); err != nil {

@@ -279,7 +279,7 @@ func TestServedOpsAreNamedAndOthersRefused(t *testing.T) {
 func TestStatusTellsSpaceHealthAndIdentity(t *testing.T) {
 	g := newRig(t)
 	st := g.status()
-	require.Equal(t, wire.HealthUp, st.Health)
+	require.Equal(t, wire.HealthNew, st.Health)
 	require.Equal(t, g.to.Incarnation, st.Incarnation)
 	require.Equal(t, g.srv.Boot(), st.Boot)
 	require.Equal(t, g.path, st.Root)

@@ -15,7 +15,6 @@ import (
 )
 
 const (
-	settleDial  = 5 * time.Second  // to connect to another storage
 	settleCall  = 30 * time.Second // for one request to it
 	settleRun   = 64               // blocks read at once
 	settleAtAll = 4                // files settled at once
@@ -23,46 +22,43 @@ const (
 
 // settle serves OpSettle (docs/design/0002-versions-journal-recovery.md).
 func (s *Server) settle(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
-	return s.settling(ctx, r, (*settler).run)
-}
-
-// repair serves OpRepair.
-func (s *Server) repair(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
-	return s.settling(ctx, r, (*settler).repair)
-}
-
-func (s *Server) settling(ctx context.Context, r *wire.Request, do func(*settler, context.Context) error) (wire.Message, wire.Bulk, error) {
 	var req wire.SettleRequest
 	if err := r.Decode(&req); err != nil {
 		return nil, wire.Bulk{}, err
 	}
+	err := s.settling(ctx, r, &req, nil, func(w *settler) error { return w.run(ctx) })
+	return &wire.BootReply{Boot: s.boot}, wire.Bulk{}, err
+}
+
+// settling calls do with a settler for the request, unless as many as may are at work.
+func (s *Server) settling(ctx context.Context, r *wire.Request, req *wire.SettleRequest, positions []uint8, do func(*settler) error) error {
 	if _, err := s.target(r, &req.Target); err != nil {
-		return nil, wire.Bulk{}, err
+		return err
 	}
 	coder, err := block.NewCoder(req.Placement.Geometry)
 	if err != nil {
-		return nil, wire.Bulk{}, vocab.Errorf(vocab.Invalid, "settle %v: %v", req.Placement.FID, err)
+		return vocab.Errorf(vocab.Invalid, "%v %v: %v", r.Op, req.Placement.FID, err)
 	}
 	layout, sids := req.Placement.Geometry.Layout, req.Placement.Distribution.SIDs
 	if len(sids) != int(layout.Safe) || len(req.Storages) != len(sids) ||
-		slices.ContainsFunc(req.Fenced, func(p uint8) bool { return int(p) >= len(sids) }) {
-		return nil, wire.Bulk{}, vocab.Errorf(vocab.Invalid, "settle %v: %d storages, %d addresses, layout %v", req.Placement.FID, len(sids), len(req.Storages), layout)
+		slices.ContainsFunc(slices.Concat(req.Fenced, positions), func(p uint8) bool { return int(p) >= len(sids) }) {
+		return vocab.Errorf(vocab.Invalid, "%v %v: %d storages, %d addresses, layout %v", r.Op, req.Placement.FID, len(sids), len(req.Storages), layout)
 	}
 	select {
 	case s.settlers <- struct{}{}:
 		defer func() { <-s.settlers }()
 	case <-ctx.Done():
-		return nil, wire.Bulk{}, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	w := &settler{
-		s: s, req: &req, coder: coder, fid: req.Placement.FID, peers: make([]*wire.Conn, len(sids)),
+		s: s, req: req, coder: coder, fid: req.Placement.FID, peers: make([]*wire.Conn, len(sids)),
 		boots: make([]vocab.Boot, len(sids)), at: make([]int, layout.Forward), version: vocab.Version{Epoch: req.Epoch},
 	}
-	defer w.hangUp()
-	if err := do(w, ctx); err != nil {
-		return nil, wire.Bulk{}, fmt.Errorf("%v %v: %w", r.Op, w.fid, err)
+	w.dial(ctx)
+	if err := do(w); err != nil {
+		return fmt.Errorf("%v %v: %w", r.Op, w.fid, err)
 	}
-	return &wire.BootReply{Boot: s.boot}, wire.Bulk{}, nil
+	return nil
 }
 
 // settler settles one file.
@@ -77,16 +73,7 @@ type settler struct {
 	version vocab.Version // the last that was given
 }
 
-func (w *settler) hangUp() {
-	for _, c := range w.peers {
-		if c != nil {
-			_ = c.Close() // what it had to say was said in replies
-		}
-	}
-}
-
 func (w *settler) run(ctx context.Context) error {
-	w.dial(ctx)
 	if err := w.place(); err != nil {
 		return err
 	}
@@ -132,9 +119,7 @@ func (w *settler) dial(ctx context.Context) {
 	var g errgroup.Group
 	for p, a := range w.req.Storages {
 		g.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, settleDial)
-			defer cancel()
-			c, err := wire.Dial(ctx, a.Addr, w.s.wire.Hello, nil)
+			c, err := w.s.peers.connect(ctx, a.Addr)
 			if err != nil {
 				w.s.cfg.Log.Debug("a storage cannot be reached to settle a file", "storage", a.ID.String(), "addr", a.Addr, "err", err)
 				return nil
@@ -389,16 +374,16 @@ func (w *settler) write(ctx context.Context, b uint64, v vocab.Version, all []he
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for i, p := range w.at {
-		g.Go(func() error { return w.put(ctx, p, b, slots[i]) })
+		g.Go(func() error { return w.put(ctx, p, b, 1, slots[i]) })
 	}
 	return g.Wait()
 }
 
-// put writes a slot to a position.
-func (w *settler) put(ctx context.Context, position int, b uint64, slot []byte) error {
+// put writes the slots of consecutive blocks to a position.
+func (w *settler) put(ctx context.Context, position int, first uint64, count int, slots []byte) error {
 	var reply wire.WriteReply
-	req := wire.WriteRequest{Target: w.target(position), Run: w.runOf(b, 1), PayloadBytes: uint32(w.coder.RoomAt(position))}
-	buf, err := w.call(ctx, position, wire.OpWrite, &req, slot, &reply)
+	req := wire.WriteRequest{Target: w.target(position), Run: w.runOf(first, count), PayloadBytes: uint32(w.coder.RoomAt(position))}
+	buf, err := w.call(ctx, position, wire.OpWrite, &req, slots, &reply)
 	buf.Release()
 	return w.took(position, reply.Boot, err)
 }

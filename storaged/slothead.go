@@ -32,7 +32,7 @@ type cut struct {
 //	0   u32 magic "RZSF"
 //	4   u8  format version, 2
 //	5   u8  cuts, 0 to 3
-//	6   u16 0
+//	6   u16 1: partial, else 0
 //	8   u32 payload bytes: the stride of slots is 64 more
 //	12  u32 highest generation of the distribution seen
 //	16  [16] fid
@@ -54,6 +54,7 @@ type fileHeader struct {
 	Covered      uint64
 	Settled      uint64
 	Final        vocab.Version // versions up to it are durable on forward storages, or replaced by such
+	Partial      bool          // blocks of which the file has nothing are unknown
 }
 
 func (h *fileHeader) marshal() []byte {
@@ -61,6 +62,9 @@ func (h *fileHeader) marshal() []byte {
 	le := binary.LittleEndian
 	le.PutUint32(b[0:], slotFileMagic)
 	b[4], b[5] = slotFileVersion, byte(len(h.Cuts))
+	if h.Partial {
+		b[6] = 1
+	}
 	le.PutUint32(b[8:], h.PayloadBytes)
 	le.PutUint32(b[12:], h.Generation)
 	copy(b[16:32], h.FID[:])
@@ -103,6 +107,7 @@ func parseFileHeader(b []byte, fid vocab.FID) (h fileHeader, ok bool) {
 		Covered:      le.Uint64(b[112:]),
 		Settled:      le.Uint64(b[136:]),
 		Final:        vocab.Version{Epoch: vocab.Epoch(le.Uint64(b[120:])), Counter: le.Uint64(b[128:])},
+		Partial:      b[6] == 1,
 	}
 	if h.FID != fid || b[5] > maxCuts || h.PayloadBytes == 0 || h.PayloadBytes > maxPayloadBytes {
 		return fileHeader{}, false

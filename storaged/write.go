@@ -300,7 +300,8 @@ func (s *slotFile) newsOf(in *incoming, i int, there bool, region *wire.Buffer) 
 		for _, e := range s.log.blocks[block] {
 			switch {
 			case e.version == h.Version:
-				return n, s.sameEntry(block, e, &h)
+				again, err := s.hasRotted(block, e, &h)
+				return news{wanted: again}, err
 			case e.version.Compare(s.head.Final) <= 0 && e.version.Compare(base) > 0:
 				base = e.version
 			}
@@ -325,18 +326,19 @@ func (s *slotFile) isSound(block uint64) bool {
 	return state == wire.SlotPresent
 }
 
-// sameEntry refuses a slot that differs from the one of its version in the journal.
-func (s *slotFile) sameEntry(block uint64, e entry, h *wire.SlotHeader) error {
-	var old wire.SlotHeader
-	b := s.scratch[:]
+// hasRotted tells whether the slot of the same version in the journal fails its checksums,
+// and refuses one that differs from it.
+func (s *slotFile) hasRotted(block uint64, e entry, h *wire.SlotHeader) (bool, error) {
+	b := make([]byte, e.bytes)
 	n, err := e.read(b)
 	if err != nil {
-		return s.root.failure("read the journal", err)
+		return false, s.root.failure("read the journal", err)
 	}
-	if old.Parse(b[:n]) == wire.SlotPresent && old != *h {
-		return s.twice(block, h.Version)
+	old, _, state := wire.ParseSlot(b[:n], s.fid, block)
+	if state == wire.SlotPresent && old != *h {
+		return false, s.twice(block, h.Version)
 	}
-	return nil
+	return e.bytes > 0 && state != wire.SlotPresent, nil
 }
 
 // appendSpan joins spans of the same kind that touch and leaves out empty ones.

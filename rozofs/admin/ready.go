@@ -45,7 +45,7 @@ func (c *Cluster) storage(ctx context.Context, d Daemon) (wire.StorageRoot, erro
 // storageReady is nil when the storaged serves its root.
 func (c *Cluster) storageReady(ctx context.Context, d Daemon) error {
 	r, err := c.storage(ctx, d)
-	if err == nil && r.Health != wire.HealthUp {
+	if err == nil && !r.Health.Serves() {
 		err = fmt.Errorf("storage %v is %v", r.ID, r.Health)
 	}
 	return err

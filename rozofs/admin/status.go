@@ -106,7 +106,7 @@ func (c *Cluster) daemonStatus(ctx context.Context, d Daemon, all *Status) (Daem
 		s.FreeBytes, s.TotalBytes, _ = space(c.path("meta")) // 0 is "not known"
 	} else {
 		var root wire.StorageRoot
-		if root, err = c.storage(ctx, d); err == nil && root.Health != wire.HealthUp {
+		if root, err = c.storage(ctx, d); err == nil && !root.Health.Serves() {
 			s.State, s.Detail = Failed, "its disk has failed: see the log"
 		}
 		s.FreeBytes, s.TotalBytes = root.FreeBytes, root.TotalBytes

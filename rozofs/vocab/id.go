@@ -76,6 +76,14 @@ func MakeFID(group uint16, incarnation uint32, export EID, ino Ino) FID {
 	return f
 }
 
+// ParseFID reads what String writes.
+func ParseFID(s string) (f FID, err error) {
+	if n, err := hex.Decode(f[:], []byte(s)); len(s) != 2*len(f) || err != nil || n != len(f) || s != f.String() {
+		return FID{}, Errorf(Invalid, "%q is no fid", s)
+	}
+	return f, nil
+}
+
 // Group, Incarnation, Export and Ino are the parts as MakeFID takes them; String
 // gives 32 hexadecimal digits, the name of the file's slot files.
 func (f FID) Group() uint16       { return binary.BigEndian.Uint16(f[0:]) }

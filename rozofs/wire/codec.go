@@ -42,6 +42,10 @@ func Unmarshal(data []byte, m Message) error {
 // Decoding tells the direction, for the few messages whose fields depend on it.
 func (c *Codec) Decoding() bool { return c.decoding }
 
+// More tells whether there is something left to decode, for fields that were added to what
+// is stored; it is true when encoding.
+func (c *Codec) More() bool { return !c.decoding || c.err == nil && len(c.buf) > 0 }
+
 // Fail marks the input as malformed.
 func (c *Codec) Fail(format string, args ...any) {
 	if c.err == nil {

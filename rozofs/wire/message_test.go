@@ -27,7 +27,8 @@ var messages = []func() Message{
 	of[OpenRequest], of[OpenReply], of[SymlinkRequest], of[ReadlinkReply], of[LinkRequest], of[RenameRequest],
 	of[ReaddirRequest], of[ReaddirReply], of[StatFSReply], of[CommitRequest], of[ReleaseRequest], of[ExportStatusReply],
 	of[WriteRequest], of[WriteReply], of[ReadRequest], of[ReadReply], of[SyncRequest], of[DiscardRequest],
-	of[DeleteRequest], of[FenceRequest], of[FinalRequest], of[BlocksRequest], of[UnsettledReply], of[SettleRequest], of[VersionsReply], of[BootReply], of[StorageStatusRequest], of[StorageStatusReply],
+	of[DeleteRequest], of[FenceRequest], of[FinalRequest], of[BlocksRequest], of[UnsettledReply], of[SettleRequest], of[VersionsReply], of[RepairRequest], of[RepairReply], of[MarkRequest], of[FilesRequest], of[FilesReply],
+	of[TaskRequest], of[Task], of[TaskFindings], of[TasksReply], of[BootReply], of[StorageStatusRequest], of[StorageStatusReply],
 	of[storedPlacement], of[blob],
 }
 
@@ -233,9 +234,9 @@ func TestABoolIsZeroOrOne(t *testing.T) {
 }
 
 func TestACountThatTheMessageCannotHoldIsRefused(t *testing.T) {
-	b := Marshal(nil, &DeleteRequest{})
+	b := Marshal(nil, &SyncRequest{})
 	b[len(b)-4] = 200 // FIDs announced, none there
-	var m DeleteRequest
+	var m SyncRequest
 	require.ErrorIs(t, Unmarshal(b, &m), vocab.Protocol)
 	require.Nil(t, m.FIDs, "nothing was allocated for them")
 }

@@ -32,6 +32,9 @@ const (
 	OpCommit       Op = 0x121 // CommitRequest, AttrReply
 	OpRelease      Op = 0x122 // ReleaseRequest, Empty
 	OpExportStatus Op = 0x130 // Empty, ExportStatusReply; needs no session
+	OpStartTask    Op = 0x131 // TaskRequest, Task; for administration, needs no session
+	OpTasks        Op = 0x132 // Empty, TasksReply; needs no session
+	OpCancelTask   Op = 0x133 // TaskRequest, Task; needs no session
 
 	// Served by the client.
 	OpRecall Op = 0x180 // RecallRequest, Empty
@@ -48,7 +51,9 @@ const (
 	OpUnsettled     Op = 0x208 // BlocksRequest, UnsettledReply
 	OpSettle        Op = 0x209 // SettleRequest, BootReply
 	OpVersions      Op = 0x20a // BlocksRequest, VersionsReply
-	OpRepair        Op = 0x20b // SettleRequest, BootReply
+	OpRepair        Op = 0x20b // RepairRequest, RepairReply
+	OpMark          Op = 0x20c // MarkRequest, BootReply
+	OpFiles         Op = 0x20d // FilesRequest, FilesReply
 )
 
 var opNames = map[Op]string{
@@ -60,6 +65,7 @@ var opNames = map[Op]string{
 	OpExportStatus: "export-status", OpRecall: "recall", OpWrite: "write", OpRead: "read", OpSync: "sync",
 	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status",
 	OpFinal: "final", OpUnsettled: "unsettled", OpSettle: "settle", OpVersions: "versions", OpRepair: "repair",
+	OpMark: "mark", OpFiles: "files", OpStartTask: "start-task", OpTasks: "tasks", OpCancelTask: "cancel-task",
 }
 
 // String is the op's name, for logs and errors.

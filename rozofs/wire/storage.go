@@ -153,17 +153,20 @@ func (m *DiscardRequest) Code(c *Codec) {
 	codeVersion(c, &m.Version)
 }
 
-// DeleteRequest removes files whole; files that are not there are no error.
-// Only exportd sends it.
+// DeleteRequest removes files whole; files that are not there are no error. With a
+// Generation, those that the storage knows under it or a later one stay: the storage has
+// joined their distribution again. Only exportd sends it.
 type DeleteRequest struct {
 	Target
-	FIDs []vocab.FID
+	FIDs       []vocab.FID
+	Generation uint32 // 0: whatever the generation
 }
 
 // Code implements Message.
 func (m *DeleteRequest) Code(c *Codec) {
 	m.Target.code(c)
 	Slice(c, &m.FIDs, MaxFIDs, 16, codeFID)
+	U32(c, &m.Generation)
 }
 
 // FenceRequest makes the storage durably refuse epochs of the target's session
@@ -199,11 +202,15 @@ func (m *FinalRequest) Code(c *Codec) {
 
 // BlocksRequest asks what a storage has of the blocks of a file from one on. Not for
 // clients. OpUnsettled lists those whose newest version is not final; OpVersions tells of
-// VersionsBlocks blocks what there is, by their headers alone.
+// VersionsBlocks blocks what there is, by their headers alone unless Verify says that the
+// payloads are to be checked too. Beside the newest version it tells the newest final one:
+// up to Final, or up to what the storage knows to be final if that is more.
 type BlocksRequest struct {
 	Target
-	FID  vocab.FID
-	From uint64
+	FID    vocab.FID
+	From   uint64
+	Final  vocab.Version
+	Verify bool
 }
 
 // Code implements Message.
@@ -211,6 +218,8 @@ func (m *BlocksRequest) Code(c *Codec) {
 	m.Target.code(c)
 	codeFID(c, &m.FID)
 	U64(c, &m.From)
+	codeVersion(c, &m.Final)
+	c.Bool(&m.Verify)
 }
 
 // MaxRanges bounds the ranges in an UnsettledReply.
@@ -247,35 +256,43 @@ type BlockVersion struct {
 	Projection uint8
 }
 
-// VersionsReply lists, in order, the blocks that are not absent.
+// FileCondition is what a storage can tell of a whole file.
+type FileCondition uint8
+
+const (
+	FileAbsent  FileCondition = iota // there is none: all its blocks are absent
+	FileWhole                        // what is not listed is absent
+	FilePartial                      // of what is not listed the storage cannot tell
+	FileBroken                       // it cannot tell of any block, and takes none until the file is marked
+)
+
+// VersionsReply lists, in order, the blocks that are not absent, and where the newest
+// version is not final the newest final one behind it.
 type VersionsReply struct {
-	Boot   vocab.Boot
-	Final  vocab.Version // of the file, as this storage knows
-	Blocks []BlockVersion
-	Next   uint64 // the first block behind these that is not absent, 0: none
+	Boot      vocab.Boot
+	Final     vocab.Version // of the file, as this storage knows
+	Blocks    []BlockVersion
+	Next      uint64 // the first block behind these that is not absent, 0: none
+	Condition FileCondition
 }
 
 // Code implements Message.
 func (m *VersionsReply) Code(c *Codec) {
 	U64(c, &m.Boot)
 	codeVersion(c, &m.Final)
-	Slice(c, &m.Blocks, VersionsBlocks, 25, func(c *Codec, b *BlockVersion) {
+	Slice(c, &m.Blocks, 2*VersionsBlocks, 25, func(c *Codec, b *BlockVersion) {
 		U64(c, &b.Block)
 		codeVersion(c, &b.Version)
 		U8(c, &b.Projection)
 	})
 	U64(c, &m.Next)
+	U8(c, &m.Condition)
 }
 
 // SettleRequest has a storaged settle what the writer of a file has left: every block
 // that is not final gets the newest content of which enough projections lie on the
 // fenced storages, or none, and what lies beyond the size is discarded. The target's
 // session and epoch are those under which it acts. Not for clients.
-//
-// As the request of OpRepair it has a storaged bring each final block home: every
-// projection that its home lacks is rebuilt there, and what spares have is discarded.
-// Fenced is not used, Final is up to which exportd knows all versions to be final: the
-// storages forget what they were told. All storages must be reached.
 type SettleRequest struct {
 	Target
 	Placement vocab.Placement
@@ -293,6 +310,110 @@ func (m *SettleRequest) Code(c *Codec) {
 	Slice(c, &m.Fenced, vocab.MaxSafe, 1, func(c *Codec, p *uint8) { U8(c, p) })
 	codeStorages(c, &m.Storages)
 	codeVersion(c, &m.Final)
+}
+
+// RepairRequest has a storaged bring each final block of a file home, from block From on:
+// every projection that its home lacks is rebuilt there, and when all storages can be
+// reached what the spares have is discarded. Fenced is not used; Final is up to which
+// exportd knows all versions to be final: the storages forget what they were told.
+//
+// The storages that a new generation adds to the distribution are named in Joining: what they
+// have of the file from an earlier membership goes first, and they cannot tell of its blocks
+// until they have all.
+type RepairRequest struct {
+	SettleRequest
+	From    uint64
+	Rate    uint64  // bytes per second of slots that it may write, and with Verify check; 0: any
+	Verify  bool    // check payloads, not headers alone
+	Joining []uint8 // positions
+}
+
+// Code implements Message.
+func (m *RepairRequest) Code(c *Codec) {
+	m.SettleRequest.Code(c)
+	U64(c, &m.From)
+	U64(c, &m.Rate)
+	c.Bool(&m.Verify)
+	Slice(c, &m.Joining, vocab.MaxSafe, 1, func(c *Codec, p *uint8) { U8(c, p) })
+}
+
+// RepairReply tells what was done. A storaged ends a request after some time; Next is then
+// where to go on.
+type RepairReply struct {
+	Boot    vocab.Boot
+	Next    uint64 // 0: all was done
+	Checked uint64 // bytes of slots that the storages have of the blocks
+	Written uint64 // bytes of slots written
+	Lacking uint64 // projections that were not at home, without the broken ones
+	Broken  uint64 // projections that failed a check
+	Lost    uint64 // blocks of which too few projections are left, or can be reached
+	Busy    uint64 // blocks that are being written, and have not reached all homes
+	Missing uint32 // bits of the positions that could not be reached
+}
+
+// Code implements Message.
+func (m *RepairReply) Code(c *Codec) {
+	U64(c, &m.Boot)
+	U64(c, &m.Next)
+	U64(c, &m.Checked)
+	U64(c, &m.Written)
+	U64(c, &m.Lacking)
+	U64(c, &m.Broken)
+	U64(c, &m.Lost)
+	U64(c, &m.Busy)
+	U32(c, &m.Missing)
+}
+
+// MarkRequest notes durably whether a storage has all that it should have of a file, or,
+// with FID zero, of any: as long as it is partial, blocks of which it has nothing read as
+// unknown. A file whose header is broken gets a new one, so that it can be written again;
+// what a file has from below Generation goes if Join is set. Only for exportd and storaged.
+type MarkRequest struct {
+	Target
+	FID          vocab.FID
+	PayloadBytes uint32 // as in a WriteRequest; for files
+	Generation   uint32 // of the distribution; for files
+	Partial      bool
+	Join         bool
+}
+
+// Code implements Message.
+func (m *MarkRequest) Code(c *Codec) {
+	m.Target.code(c)
+	codeFID(c, &m.FID)
+	U32(c, &m.PayloadBytes)
+	U32(c, &m.Generation)
+	c.Bool(&m.Partial)
+	c.Bool(&m.Join)
+}
+
+// FilesRequest asks which files a storage has in place, from a directory of them on. Only
+// exportd sends it.
+type FilesRequest struct {
+	Target
+	Bucket uint32
+}
+
+// Code implements Message.
+func (m *FilesRequest) Code(c *Codec) {
+	m.Target.code(c)
+	U32(c, &m.Bucket)
+}
+
+// MaxListedFiles bounds the files in a FilesReply.
+const MaxListedFiles = 48 << 10
+
+// FilesReply lists files of whole directories, the rest of which begins at Next unless that
+// is 0.
+type FilesReply struct {
+	FIDs []vocab.FID
+	Next uint32
+}
+
+// Code implements Message.
+func (m *FilesReply) Code(c *Codec) {
+	Slice(c, &m.FIDs, MaxListedFiles, 16, codeFID)
+	U32(c, &m.Next)
 }
 
 // BootReply answers requests whose only result is the boot.
@@ -317,7 +438,12 @@ const (
 	HealthUp                     // serves
 	HealthFailed                 // its disk returned an error; out of service until restarted
 	HealthReplaced               // another incarnation than exportd knows (said by exportd only)
+	HealthNew                    // serves, and never had anything (said by storaged only)
+	HealthPartial                // serves, but lacks what its predecessor had until it is rebuilt
 )
+
+// Serves tells whether a storaged says that it serves the root.
+func (h Health) Serves() bool { return h == HealthUp || h == HealthNew || h == HealthPartial }
 
 // String is one word, for logs and tables.
 func (h Health) String() string {
@@ -328,6 +454,10 @@ func (h Health) String() string {
 		return "failed"
 	case HealthReplaced:
 		return "replaced"
+	case HealthNew:
+		return "new"
+	case HealthPartial:
+		return "rebuilding"
 	}
 	return "down"
 }

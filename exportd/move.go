@@ -1,0 +1,148 @@
+package exportd
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// moveTimeout is how long a file's leases may take to be given up before the move is left
+// for later.
+const moveTimeout = 30 * time.Second
+
+// moveFile moves what the storage at a position of a file's distribution has of it to
+// another, which takes its place. Everything is copied while the file is used; then its
+// leases are recalled and none is granted until the rest is copied and the distribution,
+// with its next generation, is durable. The storage that is left keeps its part to then, so
+// there is never less than before.
+func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOptions) (sum wire.RepairReply, err error) {
+	if from < 0 {
+		return sum, nil // it has moved
+	}
+	old := &f.placement.Distribution
+	sid := replacement(s.view(f.exp.VID), old, from, uint64(f.ino))
+	if sid == 0 {
+		return sum, vocab.Errorf(vocab.NoSpace, "cluster %d has no other storage with free space that can be reached", old.CID)
+	}
+	if err := s.beginMove(f); err != nil {
+		return sum, err
+	}
+	defer s.endMove(f)
+	to := *f
+	to.placement.Distribution = vocab.Distribution{CID: old.CID, Generation: old.Generation + 1, SIDs: slices.Clone(old.SIDs)}
+	to.placement.Distribution.SIDs[from] = sid
+	o.joining = []uint8{uint8(from)}
+	if sum, err = s.repair(&to, epoch, o); err == nil {
+		err = reachedAt(&sum, from)
+	}
+	if err != nil {
+		return sum, err
+	}
+	if err := s.stopUse(f); err != nil {
+		return sum, err
+	}
+	if epoch, err = s.drawEpoch(); err != nil {
+		return sum, err
+	}
+	rest, err := s.repair(&to, epoch, repairOptions{})
+	if err == nil {
+		err = reachedAt(&rest, from)
+	}
+	if err == nil && rest.Busy > 0 {
+		err = vocab.Errorf(vocab.Busy, "%d blocks are being written", rest.Busy)
+	}
+	if err != nil {
+		return sum, err
+	}
+	return sum, s.commitMove(f, &to, from)
+}
+
+func (s *Server) beginMove(f *someFile) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, moving := s.moving[f.ino]; moving {
+		return vocab.Errorf(vocab.Busy, "it is being moved already")
+	}
+	s.moving[f.ino] = false
+	return nil
+}
+
+func (s *Server) endMove(f *someFile) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.moving, f.ino)
+	if e := s.files[f.ino]; e != nil {
+		e.wake()
+	}
+}
+
+// stopUse keeps leases on the file from being granted and returns when nobody has one.
+func (s *Server) stopUse(f *someFile) error {
+	ctx, cancel := context.WithTimeout(s.ctx, moveTimeout)
+	defer cancel()
+	for {
+		changed, err := s.tryStopUse(f)
+		if changed == nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return vocab.Errorf(vocab.Busy, "its lease was not given up within %v", moveTimeout)
+		}
+	}
+}
+
+// tryStopUse recalls the file's leases. The channel, if any, is closed when one has changed.
+func (s *Server) tryStopUse(f *someFile) (changed <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.recovery[f.ino] != nil || f.ino <= s.graceIno && s.inGrace(f.exp, nil) {
+		return nil, vocab.Errorf(vocab.Busy, "it needs recovery, or exportd has just started")
+	}
+	s.moving[f.ino] = true
+	e := s.files[f.ino]
+	if e == nil || !slices.ContainsFunc(e.holders, func(h *holder) bool { return h.lease.Kind > wire.LeaseNone }) {
+		return nil, nil
+	}
+	s.recallFor(nil, e, wire.LeaseNone)
+	if e.changed == nil {
+		e.changed = make(chan struct{})
+	}
+	return e.changed, nil
+}
+
+// commitMove makes the new distribution that of the file, and has the storage that is left
+// delete its part.
+func (s *Server) commitMove(f, to *someFile, from int) error {
+	at := func(d *vocab.Distribution) place {
+		return place{f.exp.VID, vocab.StorageID{CID: d.CID, SID: d.SIDs[from]}}
+	}
+	return s.own(f.exp, func(t *tx) error {
+		n, err := t.edit(f.ino)
+		if isKind(err, vocab.Stale) { // deleted meanwhile
+			t.deleteAt(at(&to.placement.Distribution), deletionRecord{fid: f.placement.FID})
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n.placement.Distribution.Generation != f.placement.Distribution.Generation {
+			return vocab.Errorf(vocab.Busy, "its distribution has changed meanwhile")
+		}
+		n.placement.Distribution = to.placement.Distribution
+		t.deleteAt(at(&f.placement.Distribution), deletionRecord{f.placement.FID, to.placement.Distribution.Generation})
+		return nil
+	})
+}
+
+// tooFull tells from which position a file should move to balance its cluster, or -1.
+func (s *Server) tooFull(f *someFile) int {
+	if f.size == 0 {
+		return -1
+	}
+	return tooFull(s.view(f.exp.VID), f.placement.Geometry.Layout, &f.placement.Distribution, uint64(f.ino))
+}

@@ -1,0 +1,380 @@
+package rozofs_test
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rozofs-go/rozo/exportd"
+	"github.com/rozofs-go/rozo/rozofs"
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged"
+)
+
+var taskForms = []form{{"0", false}, {"0", true}, {"1", false}, {"2,4,5", true}}
+
+// replaceRoot takes away all that a storage has and makes it an empty root.
+func (c *cluster) replaceRoot(i int) {
+	c.killStorage(i)
+	require.NoError(c.t, os.RemoveAll(c.storages[i].root))
+	require.NoError(c.t, storaged.InitRoot(c.storages[i].root, c.id, vocab.StorageID{CID: 1, SID: vocab.SID(i + 1)}))
+}
+
+// task waits until the task of a kind is done, and returns how it was.
+func (c *cluster) task(kind wire.TaskKind) wire.Task { return c.taskOf(kind, -1) }
+
+// taskOf is task for a storage.
+func (c *cluster) taskOf(kind wire.TaskKind, i int) (done wire.Task) {
+	c.t.Helper()
+	require.Eventually(c.t, func() bool {
+		for _, t := range c.export.server.(*exportd.Server).Tasks() {
+			if t.Kind == kind && t.State == wire.TaskDone && (i < 0 || int(t.ID.SID) == i+1) {
+				done = t
+				return true
+			}
+		}
+		return false
+	}, patience, 10*time.Millisecond, "%v is done", kind)
+	return done
+}
+
+func (c *cluster) start(kind wire.TaskKind, i int) {
+	c.t.Helper()
+	m := wire.TaskRequest{Kind: kind, VID: 1}
+	if i >= 0 {
+		m.ID = vocab.StorageID{CID: 1, SID: vocab.SID(i + 1)}
+	}
+	require.NoError(c.t, c.export.server.(*exportd.Server).Start(m))
+}
+
+// files are contents by name.
+type files map[string][]byte
+
+// fill writes files of many sizes: small ones, some with holes, and large ones.
+func (c *cluster) fill(m *mount, n int) files {
+	all := files{}
+	for i := range n {
+		name := fmt.Sprint("f", i)
+		data := random(uint64(i), []int{0, 1, 5000, 8192, 100_000, 1_500_000}[i%6])
+		m.write(name, data)
+		if i%4 == 3 {
+			f := m.open(name, os.O_RDWR)
+			more := random(uint64(i)+1000, 20_000)
+			data = append(data, make([]byte, 300_000)...)
+			_, err := f.WriteAt(more, int64(len(data)))
+			require.NoError(c.t, err)
+			require.NoError(c.t, f.Close())
+			data = append(data, more...)
+		}
+		all[name] = data
+	}
+	return all
+}
+
+func (m *mount) holdsAll(all files) {
+	m.t.Helper()
+	for name, data := range all {
+		m.holds(name, data)
+	}
+}
+
+// surviveLosses reads all files with each set of as many storages missing as may.
+func (c *cluster) surviveLosses(all files) {
+	c.t.Helper()
+	for _, set := range c.downSets(int(c.layout.Forward - c.layout.Inverse)) {
+		c.withDown(set, func() {
+			m := c.mount(c.t)
+			m.holdsAll(all)
+			m.close()
+		})
+	}
+}
+
+// A storage whose root is lost gets all that it had on a new one, by itself, also what is
+// written meanwhile.
+func TestALostRootIsRebuilt(t *testing.T) {
+	for _, form := range taskForms {
+		t.Run(form.String(), func(t *testing.T) {
+			c := startCluster(t, form)
+			m := c.mount(t)
+			all := c.fill(m, 24)
+			w := m.open("written", os.O_CREATE|os.O_RDWR)
+			for i := range c.storages {
+				c.replaceRoot(i)
+				c.restartStorage(i)
+				more := random(uint64(i)+77, 300_000)
+				_, err := w.Write(more)
+				require.NoError(t, err)
+				all["written"] = append(all["written"], more...)
+				if i == 0 {
+					c.restartExport() // it goes on
+				}
+				c.taskOf(wire.TaskRebuild, i)
+			}
+			require.NoError(t, w.Close())
+			m.close()
+			c.surviveLosses(all)
+		})
+	}
+}
+
+// A root that is being rebuilt does not know what it lacks, and so must not say that blocks
+// are absent: with another storage missing they would read as zeros.
+func TestARootThatLacksBlocksDoesNotCallThemAbsent(t *testing.T) {
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	f := m.open("f", os.O_CREATE|os.O_RDWR)
+	data := random(1, 100_000)
+	_, err := f.Write(data)
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	sids := f.Handle().SIDs()
+	require.NoError(t, f.Close())
+	m.close()
+
+	c.allAtHome()
+	other := int(sids[1]) - 1
+	c.killStorage(other)
+	c.replaceRoot(int(sids[0]) - 1)
+	c.restartStorage(int(sids[0]) - 1)
+	require.Eventually(t, func() bool {
+		for _, task := range c.export.server.(*exportd.Server).Tasks() {
+			if task.Kind == wire.TaskRebuild && task.Waiting == 1 {
+				return true
+			}
+		}
+		return false
+	}, patience, 10*time.Millisecond, "the rebuild waits for the file")
+	m = c.mount(t, func(cfg *rozofs.Config) { cfg.StorageTimeout = 2 * time.Second })
+	_, err = m.ReadFile(t.Context(), "f")
+	require.ErrorIs(t, err, vocab.Unavailable)
+	m.close()
+	c.restartStorage(other)
+	c.task(wire.TaskRebuild)
+	c.surviveLosses(files{"f": data})
+}
+
+// slotFiles lists what lies in the roots, by storage.
+func (c *cluster) slotFiles() (all [][]string) {
+	for _, n := range c.storages {
+		var names []string
+		err := filepath.WalkDir(filepath.Join(n.root, "slots"), func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() {
+				names = append(names, path)
+			}
+			return err
+		})
+		if !os.IsNotExist(err) {
+			require.NoError(c.t, err)
+		}
+		all = append(all, names)
+	}
+	return all
+}
+
+// allAtHome waits until no storage has what belongs to another.
+func (c *cluster) allAtHome() {
+	c.t.Helper()
+	require.Eventually(c.t, func() bool {
+		recovery, degraded := c.export.server.(*exportd.Server).Unfinished()
+		return recovery+degraded == 0
+	}, patience, 10*time.Millisecond, "all is at home")
+}
+
+// foldAll scrubs, which tells the storages what is final, and has them bring that into
+// place, where it can be damaged.
+func (c *cluster) foldAll() wire.TaskFindings {
+	c.allAtHome()
+	c.start(wire.TaskScrub, -1)
+	found := c.task(wire.TaskScrub).Found
+	for _, n := range c.storages {
+		require.NoError(c.t, n.server.(*storaged.Server).Fold())
+	}
+	return found
+}
+
+func TestAScrubFindsAndRepairsWhatHasRotted(t *testing.T) {
+	for _, form := range taskForms {
+		t.Run(form.String(), func(t *testing.T) {
+			c := startCluster(t, form)
+			m := c.mount(t)
+			all := c.fill(m, 36)
+			m.close()
+			found := c.foldAll()
+			require.Equal(t, wire.TaskFindings{Checked: found.Checked}, found, "a sound cluster")
+
+			r := rand.New(rand.NewPCG(1, 2))
+			harmed := map[string]bool{} // files of which one projection was harmed
+			var swap string
+			flipped, deleted, swapped := 0, 0, 0
+			for i, names := range c.slotFiles() {
+				c.killStorage(i)
+				for _, name := range names {
+					fid := filepath.Base(name)
+					if harmed[fid] || r.IntN(2) == 0 {
+						continue
+					}
+					harmed[fid] = true
+					switch r.IntN(4) {
+					case 0, 1:
+						flipBit(t, r, name)
+						flipped++
+					case 2:
+						require.NoError(t, os.Remove(name))
+						deleted++
+					case 3:
+						if swap == "" {
+							swap = name
+							break
+						}
+						require.NoError(t, os.Rename(name, name+"x"))
+						require.NoError(t, os.Rename(swap, name))
+						require.NoError(t, os.Rename(name+"x", swap))
+						swap = ""
+						swapped++
+					}
+				}
+				swap = ""
+				c.restartStorage(i)
+			}
+			t.Log("flipped", flipped, "deleted", deleted, "swapped", swapped)
+			require.NotZero(t, flipped*deleted*swapped)
+			m = c.mount(t)
+			m.holdsAll(all)
+			m.close()
+			c.start(wire.TaskScrub, -1)
+			found = c.task(wire.TaskScrub).Found
+			require.NotZero(t, found.Broken)
+			require.NotZero(t, found.Lacking)
+			require.Zero(t, found.Lost)
+			c.start(wire.TaskScrub, -1)
+			found = c.task(wire.TaskScrub).Found
+			require.Equal(t, wire.TaskFindings{Checked: found.Checked}, found, "all was repaired")
+			c.surviveLosses(all)
+		})
+	}
+}
+
+// flipBit flips a bit of the header or a slot, not of what is between slots.
+func flipBit(t *testing.T, r *rand.Rand, name string) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	require.NoError(t, err)
+	st, err := f.Stat()
+	require.NoError(t, err)
+	b := make([]byte, st.Size())
+	_, err = f.ReadAt(b, 0)
+	require.NoError(t, err)
+	at := r.IntN(100)
+	if r.IntN(3) > 0 {
+		for at = r.IntN(len(b)); b[at] == 0; at = r.IntN(len(b)) {
+		}
+	}
+	b[at] ^= 1 << r.IntN(8)
+	_, err = f.WriteAt(b[at:at+1], int64(at))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+}
+
+func TestAScrubRemovesOrphansAndNothingElse(t *testing.T) {
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	all := c.fill(m, 12)
+	m.close()
+	c.foldAll()
+	m = c.mount(t)
+	kept := map[string][]byte{}
+	for _, names := range c.slotFiles() {
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			require.NoError(t, err)
+			kept[name] = data
+		}
+	}
+	for name := range all {
+		if name != "f4" && name != "f5" {
+			require.NoError(t, m.Remove(t.Context(), name))
+			delete(all, name)
+		}
+	}
+	m.close()
+	left := func() (n int) {
+		for _, names := range c.slotFiles() {
+			n += len(names)
+		}
+		return n
+	}
+	require.Eventually(t, func() bool { return left() == 6 }, patience, 10*time.Millisecond, "of %d", left())
+	others := 0
+	for name, data := range kept { // back they come, also as files of a later exportd
+		if _, err := os.Stat(name); err == nil {
+			continue
+		}
+		require.NoError(t, os.WriteFile(name, data, 0o600))
+		fid, err := vocab.ParseFID(filepath.Base(name))
+		require.NoError(t, err)
+		later := vocab.MakeFID(fid.Group(), fid.Incarnation()+1, fid.Export(), fid.Ino())
+		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(name), later.String()), data, 0o600))
+		others++
+	}
+	require.NotZero(t, others)
+	c.start(wire.TaskScrub, -1)
+	require.EqualValues(t, others, c.task(wire.TaskScrub).Found.Orphans)
+	require.Equal(t, 6+others, left())
+	c.surviveLosses(all)
+}
+
+// A storage that is drained ends empty, files are written and read meanwhile, and nothing
+// is less safe than before.
+func TestADrainedStorageIsEmptyAndNothingIsLost(t *testing.T) {
+	for _, form := range taskForms {
+		t.Run(form.String(), func(t *testing.T) {
+			c := startClusterOf(t, form, 1)
+			m := c.mount(t)
+			all := c.fill(m, 24)
+			w := m.open("written", os.O_CREATE|os.O_RDWR)
+			const drained = 0
+			c.start(wire.TaskDrain, drained)
+			for i := range 20 {
+				more := random(uint64(i)+77, 100_000)
+				_, err := w.Write(more)
+				require.NoError(t, err)
+				all["written"] = append(all["written"], more...)
+				if i == 10 {
+					require.NoError(t, w.Sync())
+				}
+				m.holds("f5", all["f5"])
+			}
+			done := c.task(wire.TaskDrain)
+			require.NotZero(t, done.Found.Moved)
+			name := "later"
+			m.write(name, random(5, 10_000))
+			all[name] = random(5, 10_000)
+			require.NoError(t, w.Close())
+			m.close()
+			for _, name := range slices.Sorted(maps.Keys(all)) {
+				m := c.mount(t)
+				f := m.open(name, os.O_RDONLY)
+				require.NotContains(t, f.Handle().SIDs(), vocab.SID(drained+1), name)
+				require.NoError(t, f.Close())
+				m.close()
+			}
+			c.foldAll()
+			require.Eventually(t, func() bool { return len(c.slotFiles()[drained]) == 0 }, patience, 10*time.Millisecond, "its files are deleted")
+			c.killStorage(drained)
+			m = c.mount(t)
+			m.holdsAll(all)
+			m.close()
+			c.restartStorage(drained)
+			c.surviveLosses(all)
+		})
+	}
+}
