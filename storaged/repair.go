@@ -317,7 +317,7 @@ func (w *repairer) examine(b uint64, v vocab.Version, answers []block.Answer, br
 	}
 	w.reply.Broken += uint64(bits.OnesCount32(broken))
 	if v.Absent() {
-		if broken != 0 && w.mayBeAcknowledged(answers) {
+		if w.mayBeAcknowledged(answers) {
 			w.reply.Lost++
 		}
 		return job{}
