@@ -2,13 +2,17 @@ package exportd
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/conf"
 )
 
 // FromConf makes a Config of a checked export.conf.
 func FromConf(c *conf.Export, log *slog.Logger) Config {
-	cfg := Config{Dir: c.Meta, Cluster: c.Cluster, LeaseTerm: c.LeaseTerm, Log: log}
+	cfg := Config{Dir: c.Meta, Cluster: c.Cluster, LeaseTerm: c.LeaseTerm, ScrubInterval: time.Duration(c.ScrubDays) * 24 * time.Hour, ScrubRate: c.ScrubRate, Log: log}
+	if c.ScrubDays == 0 {
+		cfg.ScrubInterval = -1
+	}
 	for _, v := range c.Volumes {
 		volume := Volume{VID: v.VID, Layout: v.Layout}
 		for _, k := range v.Clusters {

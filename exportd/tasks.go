@@ -244,6 +244,8 @@ func (s *Server) beginTask(m wire.TaskRequest) (*task, error) {
 
 // prepare checks that a task about a storage can begin and gives what is then stored of it.
 func (s *Server) prepare(kind wire.TaskKind, sto *storage) (storageRecord, error) {
+	roots, err := s.ask(sto.daemon)
+	s.heardFrom(sto.daemon, roots, err) // it may just have been started
 	s.storagesMu.Lock()
 	rec, found, health := sto.storageRecord, sto.found, sto.root.Health
 	s.storagesMu.Unlock()

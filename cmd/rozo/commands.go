@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"io"
 
@@ -47,9 +46,7 @@ func status(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if *asJSON {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		err = e.Encode(s)
+		err = writeJSON(out, s)
 	} else {
 		err = s.WriteTable(out)
 	}

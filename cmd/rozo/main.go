@@ -24,6 +24,12 @@ Usage:
   rozo stop DAEMON    stop one daemon
   rozo kill DAEMON    end one daemon at once, as a crash would
 
+  rozo storage rebuild SID    bring back what a storage has lost
+  rozo storage drain SID      move all that a storage has to the others; undrain ends that
+  rozo storage status         how rebuilds and drains get on
+  rozo volume balance         fill all storages alike; cancel, status
+  rozo scrub start            check everything, and repair it; cancel, status
+
 rozo COMMAND --help tells the flags and gives examples.
 `
 
@@ -36,6 +42,8 @@ var commands = map[string]command{
 	"start": one("start", (*admin.Cluster).Start),
 	"stop":  one("stop", (*admin.Cluster).Stop),
 	"kill":  one("kill", (*admin.Cluster).Kill),
+
+	"storage": tasksOf("storage"), "volume": tasksOf("volume"), "scrub": tasksOf("scrub"),
 }
 
 // errUnwell makes the exit status 1 without a word: the answer said it all.

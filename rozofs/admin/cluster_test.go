@@ -365,7 +365,7 @@ func TestStatusJSONHasStableNames(t *testing.T) {
 		{"name":"storaged-1","role":"storaged","sid":1,"pid":7,"address":"127.0.0.1:1","state":"running","detail":"","free_bytes":1073741824,"total_bytes":3221225472,"log":"`+dir+`/log/storaged-1.log"},
 		{"name":"storaged-2","role":"storaged","sid":2,"pid":7,"address":"127.0.0.1:1","state":"running","detail":"","free_bytes":1073741824,"total_bytes":3221225472,"log":"`+dir+`/log/storaged-2.log"}],
 		"mount":{"name":"rozofsmount","role":"rozofsmount","pid":8,"mount_point":"`+s.options.Mount+`","state":"running","detail":"","free_bytes":3,"total_bytes":4,"log":"`+dir+`/log/rozofsmount.log"},
-		"files_to_settle":0,"files_to_repair":0}`, string(b))
+		"files_to_settle":0,"files_to_repair":0,"tasks":[]}`, string(b))
 
 	st.Daemons[1].State, st.Daemons[1].Detail = Died, "pid 7 has ended"
 	st.Unsettled, st.Degraded = 2, 3

@@ -126,6 +126,9 @@ func (f *fake) exportd() {
 	f.must(err)
 	f.hello = wire.Hello{Role: wire.RoleExportd, Cluster: e.Cluster, Name: f.name}
 	f.serve(e.ListenAddr(), func(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+		if r.Op == wire.OpTasks {
+			return &wire.TasksReply{}, wire.Bulk{}, nil
+		}
 		reply := &wire.ExportStatusReply{Cluster: e.Cluster}
 		for _, m := range e.Volumes[0].Clusters[0].Storages {
 			root := wire.StorageRoot{ID: vocab.StorageID{CID: 1, SID: m.SID}}

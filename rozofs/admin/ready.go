@@ -17,7 +17,11 @@ const answerTimeout = 2 * time.Second
 func (c *Cluster) call(ctx context.Context, d Daemon, op wire.Op, req, reply wire.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	conn, err := wire.Dial(ctx, d.Addr, wire.Hello{Role: wire.RoleAdmin, Cluster: c.Record.clusterID(), Name: "rozo"}, nil)
+	return call(ctx, d.Addr, c.Record.clusterID(), op, req, reply)
+}
+
+func call(ctx context.Context, addr string, id vocab.ClusterID, op wire.Op, req, reply wire.Message) error {
+	conn, err := wire.Dial(ctx, addr, wire.Hello{Role: wire.RoleAdmin, Cluster: id, Name: "rozo"}, nil)
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ type Status struct {
 	Mount      MountStatus    `json:"mount"`
 	Unsettled  uint32         `json:"files_to_settle"` // their writers ended without finishing
 	Degraded   uint32         `json:"files_to_repair"` // something of them is not at home
+	Tasks      []Task         `json:"tasks"`           // rebuilds, scrubs, drains and balances that run, and the last of each that has ended
 }
 
 // DaemonStatus is the state of exportd or of a storaged.
@@ -102,6 +103,7 @@ func (c *Cluster) daemonStatus(ctx context.Context, d Daemon, all *Status) (Daem
 		var reply wire.ExportStatusReply
 		if reply, err = c.export(ctx, d); err == nil {
 			all.Unsettled, all.Degraded = reply.Unsettled, reply.Degraded
+			all.Tasks, err = c.Tasks().List(ctx)
 		}
 		s.FreeBytes, s.TotalBytes, _ = space(c.path("meta")) // 0 is "not known"
 	} else {

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
 // WriteTable writes the status for people to read.
@@ -34,6 +35,12 @@ func (s *Status) WriteTable(w io.Writer) error {
 	}
 	if s.Degraded > 0 {
 		fmt.Fprintf(w, "\n%d files wait to be repaired: a storage was missing when they were written\n", s.Degraded)
+	}
+	if running := slices.DeleteFunc(slices.Clone(s.Tasks), func(t Task) bool { return t.State != wire.TaskRunning.String() }); len(running) > 0 {
+		fmt.Fprintln(w)
+		if err := WriteTasks(w, running); err != nil {
+			return err
+		}
 	}
 	return s.writeRemedies(w)
 }

@@ -43,6 +43,8 @@
 //	meta    (+) directory of the metadata database, an absolute path; default "/srv/rozofs/exportd"
 //	cluster (+) identity of the installation, 32 hexadecimal digits or a UUID; default none
 //	lease_term (+) seconds, 2 to 300; default 20
+//	scrub_days (+) from the end of a scrub to the next, 0 to 365, 0 for none; default 7
+//	scrub_rate (+) MiB per second that a scrub checks, 1 to 1048576; default 32
 //	volumes     list of groups, required, may be empty
 //	exports     list of groups, required, may be empty
 //

@@ -15,6 +15,10 @@ const (
 	DefaultMeta       = "/srv/rozofs/exportd"
 	DefaultDataPort   = 41001
 	DefaultLeaseTerm  = 20 * time.Second
+	DefaultScrubDays  = 7
+	MaxScrubDays      = 365
+	DefaultScrubRate  = 32 << 20
+	maxScrubMiB       = 1 << 20
 	MinLeaseTerm      = 2 * time.Second
 	MaxLeaseTerm      = 300 * time.Second
 	MaxEID            = 1024
@@ -28,6 +32,8 @@ type Export struct {
 	Meta      string          // directory of the metadata database
 	Cluster   vocab.ClusterID // identity that the storages carry; zero when the file names none
 	LeaseTerm time.Duration   // whole seconds, MinLeaseTerm to MaxLeaseTerm
+	ScrubDays int             // from the end of a scrub to the next, 0 to MaxScrubDays; 0: none begins by itself
+	ScrubRate uint64          // bytes per second that it checks, whole MiB, at least one
 	Volumes   []Volume
 	Exports   []ExportEntry
 }

@@ -22,7 +22,7 @@ func TestExportConfOfRozoFSParsesAsItStands(t *testing.T) {
 	require.Empty(t, warnings)
 	clearPos(e)
 	require.Equal(t, &Export{
-		Layout: vocab.Layout{Inverse: 2, Forward: 3, Safe: 4}, Listen: "*:53000", Meta: "/srv/rozofs/exportd", LeaseTerm: 20 * time.Second,
+		Layout: vocab.Layout{Inverse: 2, Forward: 3, Safe: 4}, Listen: "*:53000", Meta: "/srv/rozofs/exportd", LeaseTerm: 20 * time.Second, ScrubDays: 7, ScrubRate: 32 << 20,
 		Volumes: []Volume{{
 			VID: 1, Layout: vocab.Layout{Inverse: 2, Forward: 3, Safe: 4},
 			Clusters: []Cluster{{CID: 1, Storages: []Member{
@@ -66,7 +66,7 @@ func TestExportConfExtensionsAreRead(t *testing.T) {
 	require.NoError(t, err)
 	mirror := vocab.Layout{Inverse: 1, Forward: 3, Safe: 3}
 	require.Equal(t, &Export{
-		Layout: vocab.Layout{Inverse: 4, Forward: 6, Safe: 8}, Listen: "[::1]:53001", Meta: "/var/lib/meta", Cluster: id, LeaseTerm: 300 * time.Second,
+		Layout: vocab.Layout{Inverse: 4, Forward: 6, Safe: 8}, Listen: "[::1]:53001", Meta: "/var/lib/meta", Cluster: id, LeaseTerm: 300 * time.Second, ScrubDays: 0, ScrubRate: 64 << 20,
 		Volumes: []Volume{{VID: 7, Layout: mirror, Clusters: []Cluster{{CID: 65535, Storages: []Member{
 			{SID: 255, Host: "10.0.0.1", Port: 41002, Site: "3", Outer: "example.org"},
 			{SID: 2, Host: "fe80::1", Port: 41001, Site: "rack b", Outer: "203.0.113.9:9000"},

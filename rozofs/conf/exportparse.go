@@ -67,6 +67,8 @@ func (r *exportReader) read() *Export {
 	}
 	e.LeaseTerm = time.Second * time.Duration(r.integer("lease_term",
 		int64(MinLeaseTerm/time.Second), int64(MaxLeaseTerm/time.Second), int64(DefaultLeaseTerm/time.Second)))
+	e.ScrubDays = int(r.integer("scrub_days", 0, MaxScrubDays, DefaultScrubDays))
+	e.ScrubRate = uint64(r.integer("scrub_rate", 1, maxScrubMiB, DefaultScrubRate>>20)) << 20
 	for _, f := range r.groups("volumes", "a volume") {
 		e.Volumes = append(e.Volumes, r.volume(f, e.Layout))
 	}

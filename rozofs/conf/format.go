@@ -70,6 +70,10 @@ func (e *Export) Format() []byte {
 	if e.LeaseTerm != 0 {
 		p.line("lease_term = %d;", e.LeaseTerm/time.Second)
 	}
+	if e.ScrubRate != 0 {
+		p.line("scrub_days = %d;", e.ScrubDays)
+		p.line("scrub_rate = %d;", e.ScrubRate>>20)
+	}
 	p.list("volumes", len(e.Volumes), func(i int) { p.volume(&e.Volumes[i]) })
 	p.list("exports", len(e.Exports), func(i int) { p.export(&e.Exports[i]) })
 	return []byte(p.String())

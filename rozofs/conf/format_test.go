@@ -33,6 +33,8 @@ func TestExportFormatIsCanonical(t *testing.T) {
 listen = "*:53000";
 meta = "/srv/rozofs/exportd";
 lease_term = 20;
+scrub_days = 7;
+scrub_rate = 32;
 volumes = (
   {
     vid = 1;
