@@ -46,8 +46,8 @@
 //
 // Each storaged is asked every PollInterval for its roots. The incarnation of a
 // root is recorded when it is first seen; a root of another incarnation in its
-// place is out of use (HealthReplaced). choose is the pure function that places
-// files. A deleted file's storages are told by a durable queue for each storage.
+// place is out of use (HealthReplaced) until it is rebuilt. choose is the pure function
+// that places files. A deleted file's storages are told by a durable queue for each storage.
 //
 // # Key space
 //
@@ -68,8 +68,9 @@
 //	'P' eid:2 ino:8             [11]  to be repaired: session u64, epoch u64 of who said so
 //	'N' eid:2 ino:8             [11]  needs recovery: session u64, epoch u64 of the lease that ended uncleanly
 //	'O' eid:2 ino:8             [11]  empty: the inode has no name and may be open
-//	'T' vid:2 cid:2 sid:1       [6]   incarnation u64 of the storage's root
-//	'X' vid:2 cid:2 sid:1 seq:8 [14]  fid, 16 bytes without form: the storage has not confirmed its deletion
+//	'T' vid:2 cid:2 sid:1       [6]   incarnation u64 of the storage's root, draining bool
+//	'X' vid:2 cid:2 sid:1 seq:8 [14]  fid, generation u32, without form: the storage has not confirmed its deletion
+//	'K' kind:1 vid:2 cid:2 sid:1 [7]  task (wire.Task), how far it is: eid u16, inode u64; the last inode when it began u64
 //
 // A cookie is 47 bits of SHA-256 of the name (the first six bytes without the
 // lowest bit; never 0) above 16 bits that tell apart names which share them. So a

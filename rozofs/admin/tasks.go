@@ -165,8 +165,11 @@ func (t *Task) Line() string {
 		n    uint64
 		what string
 	}{
-		{t.Lacking, "projections were missing"}, {t.Broken, "projections were broken"}, {t.Lost, "blocks ARE LOST"},
-		{t.Orphans, "orphans removed"}, {t.Moved, "files moved"},
+		{t.Lacking, "projections were missing"},
+		{t.Broken, "projections were broken"},
+		{t.Lost, "blocks ARE LOST"},
+		{t.Orphans, "orphans removed"},
+		{t.Moved, "files moved"},
 	} {
 		if x.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", x.n, x.what)
