@@ -112,6 +112,17 @@ func (c *Client) Close() error {
 	return err
 }
 
+// Kill ends the client as kill -9 ends its process: nothing is saved or given up, so
+// exportd ends the session when its term is over and others find what was durable. Close
+// is for all other uses.
+func (c *Client) Kill() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+	c.joined.Wait()
+}
+
 // retireAll gives up every file, waiting for those that are in use or that a
 // recall, or tidy, is giving up already.
 func (c *Client) retireAll(ctx context.Context) error {

@@ -60,12 +60,3 @@ func (h *Handle) SendSome(ctx context.Context, first uint64, blocks int, positio
 	}
 	return nil
 }
-
-// Die ends the client as kill -9 does: nothing is saved or given up.
-func (c *Client) Die() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
-	c.cancel()
-	c.joined.Wait()
-}

@@ -39,7 +39,7 @@ func TestAWriterThatDiesLeavesOldOrNew(t *testing.T) {
 				_, err := f.WriteAt(next, 0)
 				require.NoError(t, err)
 				require.NoError(t, f.Handle().SendSome(t.Context(), 0, blocks, rand.Perm(n)[:sent]), what)
-				w.client.Die()
+				w.client.Kill()
 				w.client = nil
 				ahead.Add(int64(time.Hour)) // its session ends
 				if sent >= k {

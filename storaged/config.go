@@ -1,6 +1,7 @@
 package storaged
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged/disk"
 )
 
 // Defaults and bounds of Config.
@@ -58,6 +60,10 @@ type Config struct {
 	// it is in place, which begins at half of it. Default 256 MiB, at least
 	// MinJournalBytes.
 	JournalBytes int64
+	// OpenDisk opens the directory of a root; default disk.Open, the operating system's.
+	OpenDisk func(path string) (disk.Disk, error)
+	// Dial connects to another storaged, to settle or repair a file; default wire.Dial.
+	Dial func(ctx context.Context, addr string, mine wire.Hello, h wire.Handler) (*wire.Conn, error)
 	// Name is what peers see in their logs. Default "storaged".
 	Name string
 	// Log receives what the server has to say. Default: discarded.
@@ -77,6 +83,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.JournalBytes == 0 {
 		c.JournalBytes = DefaultJournalBytes
+	}
+	if c.OpenDisk == nil {
+		c.OpenDisk = disk.Open
+	}
+	if c.Dial == nil {
+		c.Dial = wire.Dial
 	}
 	if c.Name == "" {
 		c.Name = "storaged"

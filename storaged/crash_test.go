@@ -12,6 +12,8 @@ import (
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged/disk"
+	"github.com/rozofs-go/rozo/storaged/disk/memdisk"
 )
 
 var (
@@ -30,7 +32,7 @@ type said struct {
 type crashModel struct {
 	g      *rig
 	r      *rand.Rand
-	disk   *memDisk
+	disk   *memdisk.Disk
 	blocks map[uint64]map[vocab.Version]*said
 	final  vocab.Version // that it was told since it started, or before and then synced
 	next   uint64        // counter
@@ -40,17 +42,12 @@ type crashModel struct {
 const crashBlocks = 700 // more than a large run
 
 func newCrashModel(t *testing.T, seed uint64) *crashModel {
-	m := &crashModel{r: rand.New(rand.NewPCG(seed, 7)), disk: newMemDisk(), blocks: map[uint64]map[vocab.Version]*said{}, next: 1}
+	m := &crashModel{r: rand.New(rand.NewPCG(seed, 7)), disk: memdisk.New(), blocks: map[uint64]map[vocab.Version]*said{}, next: 1}
 	id := Identity{Cluster: testCluster, ID: testID, Incarnation: 77}
-	f, err := m.disk.open(IdentityFile, 0x40)
-	require.NoError(t, err)
-	_, err = f.WriteAt(id.marshal(), 0)
-	require.NoError(t, err)
-	require.NoError(t, f.datasync())
-	require.NoError(t, m.disk.syncDir("."))
+	require.NoError(t, InitDisk(m.disk, id))
 	m.g = &rig{t: t, path: "/mem"}
 	m.g.cfg = Config{Roots: []RootConfig{{CID: 1, SID: 1, Path: "/mem"}}, JournalBytes: MinJournalBytes, MaxOpenFiles: 1}
-	m.g.disk = func(string) (disk, error) { return m.disk, nil }
+	m.g.cfg.OpenDisk = func(string) (disk.Disk, error) { return m.disk, nil }
 	m.g.incarnation = 77
 	m.g.start()
 	return m
@@ -163,7 +160,7 @@ func (m *crashModel) restart(crash bool) {
 	m.note("restart, crash %v", crash)
 	after := m.disk
 	if crash {
-		after = m.disk.losePower(m.r)
+		after = m.disk.LosePower(m.r)
 	}
 	m.g.conn.Close()
 	m.g.admin.Close()

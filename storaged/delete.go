@@ -65,7 +65,7 @@ func (s *slotFile) remove(touched map[int]bool) error {
 	r, fid := s.root, s.fid
 	b := bucketOf(fid)
 	name := slotFileName(fid)
-	switch err := r.disk.remove(name); {
+	switch err := r.disk.Remove(name); {
 	case err == nil:
 		r.dirs[b].changed.Add(1)
 	case !isNotExist(err):

@@ -35,7 +35,7 @@ type directory struct {
 
 // makeBucket makes the bucket's directory if it is not there.
 func (r *root) makeBucket(b int) error {
-	err := r.disk.mkdir(bucketName(b))
+	err := r.disk.Mkdir(bucketName(b))
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -61,7 +61,7 @@ func (r *root) syncDir(i int, name string) error {
 	return d.group.do(func() error {
 		defer r.syncer()()
 		n := d.changed.Load()
-		if err := r.disk.syncDir(name); err != nil && !isNotExist(err) { // no bucket, no entries
+		if err := r.disk.SyncDir(name); err != nil && !isNotExist(err) { // no bucket, no entries
 			return r.fail("sync directory "+name, err)
 		}
 		d.synced.Store(n) // rounds of a group follow one another: it only grows

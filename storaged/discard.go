@@ -177,12 +177,12 @@ func (s *slotFile) drop(first, end uint64) error {
 	at := s.head.offset(first)
 	var err error
 	if end >= s.head.slotsIn(s.size) {
-		if err = s.f.truncate(at); err == nil {
+		if err = s.f.Truncate(at); err == nil {
 			s.size = at
 			s.shrunk++
 		}
 	} else {
-		err = s.f.punch(at, s.head.offset(end)-at)
+		err = s.f.Punch(at, s.head.offset(end)-at)
 	}
 	if err != nil {
 		return s.root.failure(fmt.Sprintf("discard blocks of %v", s.fid), err)

@@ -13,13 +13,14 @@ import (
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged/disk"
 )
 
 // faultDisk lets a test fail the calls of a disk. fault sees the name of each
 // call and of the file; what it returns is the outcome, nil being success. A
 // write that fails has written half.
 type faultDisk struct {
-	disk
+	disk.Disk
 	mu    sync.Mutex // guards the rest
 	fault func(call, name string) error
 	calls map[string]int // "call name" → how often
@@ -28,9 +29,9 @@ type faultDisk struct {
 func newFaultRig(t *testing.T) (*rig, *faultDisk) {
 	d := &faultDisk{calls: map[string]int{}}
 	g := newRig(t, func(g *rig) {
-		g.disk = func(path string) (disk, error) {
-			under, err := openOSDisk(path)
-			d.disk = under
+		g.cfg.OpenDisk = func(path string) (disk.Disk, error) {
+			under, err := disk.Open(path)
+			d.Disk = under
 			return d, err
 		}
 	})
@@ -64,65 +65,65 @@ func (d *faultDisk) outcome(call, name string) error {
 	return nil
 }
 
-func (d *faultDisk) open(name string, flag int) (file, error) {
+func (d *faultDisk) Open(name string, flag int) (disk.File, error) {
 	if err := d.outcome("open", name); err != nil {
 		return nil, err
 	}
-	f, err := d.disk.open(name, flag)
+	f, err := d.Disk.Open(name, flag)
 	if err != nil {
 		return nil, err
 	}
-	return &faultFile{file: f, name: name, disk: d}, nil
+	return &faultFile{File: f, name: name, disk: d}, nil
 }
 
-func (d *faultDisk) syncDir(name string) error {
+func (d *faultDisk) SyncDir(name string) error {
 	if err := d.outcome("syncdir", name); err != nil {
 		return err
 	}
-	return d.disk.syncDir(name)
+	return d.Disk.SyncDir(name)
 }
 
-func (d *faultDisk) remove(name string) error {
+func (d *faultDisk) Remove(name string) error {
 	if err := d.outcome("remove", name); err != nil {
 		return err
 	}
-	return d.disk.remove(name)
+	return d.Disk.Remove(name)
 }
 
 type faultFile struct {
-	file
+	disk.File
 	name string
 	disk *faultDisk
 }
 
 func (f *faultFile) WriteAt(b []byte, off int64) (int, error) {
 	if err := f.disk.outcome("write", f.name); err != nil {
-		n, _ := f.file.WriteAt(b[:len(b)/2], off)
+		n, _ := f.File.WriteAt(b[:len(b)/2], off)
 		return n, err
 	}
-	return f.file.WriteAt(b, off)
+	return f.File.WriteAt(b, off)
 }
 
-func (f *faultFile) writeVec(parts [][]byte, off int64) error {
+func (f *faultFile) WriteVec(parts [][]byte, off int64) error {
 	if err := f.disk.outcome("write", f.name); err != nil {
-		_, _ = f.file.WriteAt(parts[0], off)
+		_, _ = f.File.WriteAt(parts[0], off)
 		return err
 	}
-	return f.file.writeVec(parts, off)
+	return f.File.WriteVec(parts, off)
 }
 
 func (f *faultFile) ReadAt(b []byte, off int64) (int, error) {
 	if err := f.disk.outcome("read", f.name); err != nil {
 		return 0, err
 	}
-	return f.file.ReadAt(b, off)
+	return f.File.ReadAt(b, off)
 }
 
-func (f *faultFile) datasync() error {
+func (f *faultFile) Datasync() error {
 	if err := f.disk.outcome("datasync", f.name); err != nil {
 		return err
 	}
-	return f.file.datasync()
+	return f.File.Datasync()
 }
 
 // failing makes one call fail on slot files, on the journal, and in directories.

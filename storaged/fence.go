@@ -43,7 +43,7 @@ func (s *Server) status(context.Context, *wire.Request) (wire.Message, wire.Bulk
 		st := wire.StorageRoot{
 			ID: r.identity.ID, Incarnation: r.identity.Incarnation, Boot: s.boot, Health: r.health(), Root: r.path,
 		}
-		if total, free, err := r.disk.space(); err == nil {
+		if total, free, err := r.disk.Space(); err == nil {
 			st.TotalBytes, st.FreeBytes = total, free
 		} else if st.Health != wire.HealthFailed {
 			_ = r.failure("ask for free space", err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged/disk"
 )
 
 // MaxFences bounds the sessions that a root keeps a fence for. A fence for one
@@ -39,10 +40,10 @@ const (
 // BUG: decay of the last record alone looks like a torn append, and its fence is
 // lost; decay before the last record is seen and refused.
 type fenceLog struct {
-	disk disk
+	disk disk.Disk
 
 	appending sync.Mutex // serializes appends, held during I/O; guards the next two
-	f         file
+	f         disk.File
 	records   int
 
 	mu     sync.RWMutex // guards epochs; taken after appending
@@ -96,9 +97,9 @@ func decodeFences(b []byte) (map[vocab.SessionID]vocab.Epoch, error) {
 }
 
 // openFences reads the log, makes it if the root has none yet, and compacts it.
-func openFences(d disk) (*fenceLog, error) {
+func openFences(d disk.Disk) (*fenceLog, error) {
 	l := &fenceLog{disk: d, epochs: map[vocab.SessionID]vocab.Epoch{}}
-	f, err := d.open(fencesFile, os.O_RDONLY)
+	f, err := d.Open(fencesFile, os.O_RDONLY)
 	if err == nil {
 		b, rerr := readAll(f, fencesHeader+maxFencesRecords*fenceBytes)
 		_ = f.Close() // opened to read: closing loses nothing
@@ -118,8 +119,8 @@ func openFences(d disk) (*fenceLog, error) {
 }
 
 // readAll reads a file of at most limit bytes.
-func readAll(f file, limit int64) ([]byte, error) {
-	size, _, err := f.stat()
+func readAll(f disk.File, limit int64) ([]byte, error) {
+	size, _, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func readAll(f file, limit int64) ([]byte, error) {
 // compact writes the live records to a new file, fdatasyncs it, renames it over
 // the old one and fsyncs the directory.
 func (l *fenceLog) compact() error {
-	f, err := l.disk.open(fencesTemp, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+	f, err := l.disk.Open(fencesTemp, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 	if err != nil {
 		return err
 	}
@@ -147,13 +148,13 @@ func (l *fenceLog) compact() error {
 		b = appendFence(b, s, e)
 	}
 	if _, err = f.WriteAt(b, 0); err == nil {
-		err = f.datasync()
+		err = f.Datasync()
 	}
 	if err == nil {
-		err = l.disk.rename(fencesTemp, fencesFile)
+		err = l.disk.Rename(fencesTemp, fencesFile)
 	}
 	if err == nil {
-		err = l.disk.syncDir(".")
+		err = l.disk.SyncDir(".")
 	}
 	if err != nil {
 		_ = f.Close() // the first error is the one to tell
@@ -189,7 +190,7 @@ func (l *fenceLog) raise(s vocab.SessionID, e vocab.Epoch) error {
 	if _, err := l.f.WriteAt(rec, fencesHeader+int64(l.records)*fenceBytes); err != nil {
 		return err
 	}
-	if err := l.f.datasync(); err != nil {
+	if err := l.f.Datasync(); err != nil {
 		return err
 	}
 	l.records++

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/storaged/disk"
 )
 
 func TestFenceLogToleratesATornTailOnly(t *testing.T) {
@@ -68,13 +69,13 @@ func TestTornFenceLogIsMendedAtStart(t *testing.T) {
 
 func TestFenceLogIsCompacted(t *testing.T) {
 	dir := t.TempDir()
-	d, err := openOSDisk(dir)
+	d, err := disk.Open(dir)
 	require.NoError(t, err)
-	defer d.close()
+	defer d.Close()
 	l, err := openFences(d)
 	require.NoError(t, err)
 	l.records = fencesSlack // as if that many had been appended
-	require.NoError(t, l.f.truncate(fencesHeader+int64(l.records)*fenceBytes))
+	require.NoError(t, l.f.Truncate(fencesHeader+int64(l.records)*fenceBytes))
 	for e := vocab.Epoch(1); e <= 3; e++ {
 		require.NoError(t, l.raise(1, e))
 	}

@@ -274,7 +274,7 @@ func (s *slotFile) foldHead(seg *segment) error {
 		return s.root.failure(fmt.Sprintf("write header of %v", s.fid), err)
 	}
 	leave := s.root.syncer()
-	err = f.datasync()
+	err = f.Datasync()
 	leave()
 	if err != nil {
 		return s.root.fail("sync "+s.fid.String(), err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged/disk"
 )
 
 // IdentityFile is the name of the file that makes a directory a root.
@@ -137,6 +138,29 @@ func initRoot(path string, cluster vocab.ClusterID, id vocab.StorageID) error {
 		return err
 	}
 	return errors.Join(syncPath(path), syncPath(filepath.Dir(path)))
+}
+
+// syncPath makes the entries of a directory outside any root durable.
+func syncPath(path string) error {
+	f, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// InitDisk makes an empty disk the root that identity says: InitRoot for a disk that is
+// not the operating system's.
+func InitDisk(d disk.Disk, identity Identity) error {
+	f, err := d.Open(IdentityFile, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(identity.marshal(), 0)
+	if err == nil {
+		err = f.Datasync()
+	}
+	return errors.Join(err, f.Close(), d.SyncDir("."))
 }
 
 // checkEmpty refuses a directory with content, which is hardly meant to become

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged/disk"
 )
 
 const (
@@ -30,7 +31,7 @@ const (
 // every start and when one is full, which is synced first; so only the end of the last
 // segment of a run may be torn.
 type journal struct {
-	disk  disk
+	disk  disk.Disk
 	limit int64         // Config.JournalBytes: writes wait when it is longer
 	wake  chan struct{} // capacity 1: it has become long
 	group syncGroup     // of the syncs of the current segment
@@ -50,7 +51,7 @@ type journal struct {
 // segment is one file of the journal.
 type segment struct {
 	seq  uint64
-	f    file
+	f    disk.File
 	size int64                  // guarded by journal.appending while it is the current one
 	fids map[vocab.FID]struct{} // guarded by journal.mu: files that have records here
 }
@@ -106,11 +107,11 @@ func (p *pending) add(block uint64, e entry) {
 }
 
 // openJournal replays what an earlier run has left and begins a segment.
-func openJournal(d disk, limit int64) (*journal, error) {
+func openJournal(d disk.Disk, limit int64) (*journal, error) {
 	j := &journal{disk: d, limit: limit, files: map[vocab.FID]*pending{}, wake: make(chan struct{}, 1), room: make(chan struct{})}
-	err := d.mkdir(journalDir)
+	err := d.Mkdir(journalDir)
 	if err == nil {
-		err = d.syncDir(".")
+		err = d.SyncDir(".")
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
@@ -127,7 +128,7 @@ func openJournal(d disk, limit int64) (*journal, error) {
 
 // replay reads all segments.
 func (j *journal) replay() error {
-	names, err := j.disk.names(journalDir)
+	names, err := j.disk.Names(journalDir)
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (j *journal) replay() error {
 		if err != nil || len(name) != 16 || strings.ToLower(name) != name {
 			return vocab.Errorf(vocab.Corrupt, "%s/%s is none of its files", journalDir, name)
 		}
-		f, err := j.disk.open(segmentName(seq), os.O_RDWR)
+		f, err := j.disk.Open(segmentName(seq), os.O_RDWR)
 		if err != nil {
 			return err
 		}
@@ -153,11 +154,11 @@ func (j *journal) replay() error {
 		}
 		j.bytes += s.size
 		// What was read may be in the kernel's memory alone.
-		if err := s.f.datasync(); err != nil {
+		if err := s.f.Datasync(); err != nil {
 			return err
 		}
 	}
-	return j.disk.syncDir(journalDir)
+	return j.disk.SyncDir(journalDir)
 }
 
 // replaySegment reads a segment up to its first bad record. That is the torn end,
@@ -165,7 +166,7 @@ func (j *journal) replay() error {
 // promised to keep. A slot that has rotted is kept, for its reader to see that.
 // before is the length found of the segment before, if that is still there.
 func (j *journal) replaySegment(s *segment, before int64) error {
-	length, _, err := s.f.stat()
+	length, _, err := s.f.Stat()
 	if err != nil {
 		return err
 	}
@@ -245,13 +246,13 @@ func (j *journal) begin() error {
 	covered := int64(0)
 	if n := len(j.segments); n > 0 {
 		last := j.segments[n-1]
-		if err := last.f.datasync(); err != nil {
+		if err := last.f.Datasync(); err != nil {
 			return err
 		}
 		covered = last.size
 	}
 	s := &segment{seq: j.seq + 1, fids: map[vocab.FID]struct{}{}}
-	f, err := j.disk.open(segmentName(s.seq), os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	f, err := j.disk.Open(segmentName(s.seq), os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if err != nil {
 		return err
 	}
@@ -259,11 +260,11 @@ func (j *journal) begin() error {
 	r := record{kind: recordStart, covered: covered}
 	b := r.marshal(s.seq)
 	if _, err = f.WriteAt(b, 0); err == nil {
-		err = j.disk.syncDir(journalDir)
+		err = j.disk.SyncDir(journalDir)
 	}
 	if err != nil {
 		_ = f.Close() // the first error is the one to tell
-		_ = j.disk.remove(segmentName(s.seq))
+		_ = j.disk.Remove(segmentName(s.seq))
 		return err
 	}
 	s.size = int64(len(b))
@@ -296,8 +297,8 @@ func (j *journal) append(records ...*record) error {
 		}
 		total += r.length()
 	}
-	if err := s.f.writeVec(parts, s.size); err != nil {
-		_ = s.f.truncate(s.size) // what stays is behind the end, and overwritten
+	if err := s.f.WriteVec(parts, s.size); err != nil {
+		_ = s.f.Truncate(s.size) // what stays is behind the end, and overwritten
 		return err
 	}
 	j.mu.Lock()
@@ -323,7 +324,7 @@ func (j *journal) sync() error {
 		if size == synced {
 			return nil
 		}
-		if err := s.f.datasync(); err != nil {
+		if err := s.f.Datasync(); err != nil {
 			return err
 		}
 		j.appending.Lock()
@@ -417,10 +418,10 @@ func (j *journal) fidsOf(s *segment) []vocab.FID {
 // remove removes a segment that nothing in the index refers to. That it is gone is made
 // durable, so that an older one never comes back after a newer one was removed.
 func (j *journal) remove(s *segment) error {
-	if err := j.disk.remove(segmentName(s.seq)); err != nil {
+	if err := j.disk.Remove(segmentName(s.seq)); err != nil {
 		return err
 	}
-	if err := j.disk.syncDir(journalDir); err != nil {
+	if err := j.disk.SyncDir(journalDir); err != nil {
 		return err
 	}
 	j.mu.Lock()

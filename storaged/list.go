@@ -40,7 +40,7 @@ func (r *root) listBucket(ctx context.Context, b int, all *[]vocab.FID) error {
 		return err
 	}
 	defer leave()
-	names, err := r.disk.names(bucketName(b))
+	names, err := r.disk.Names(bucketName(b))
 	if isNotExist(err) {
 		return nil
 	}

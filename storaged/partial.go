@@ -16,7 +16,7 @@ const partialFile = "rozofs.partial"
 
 // openCondition finds out in which condition the root is.
 func (r *root) openCondition() error {
-	f, err := r.disk.open(partialFile, os.O_RDONLY)
+	f, err := r.disk.Open(partialFile, os.O_RDONLY)
 	switch {
 	case err == nil:
 		r.partial.Store(true)
@@ -24,7 +24,7 @@ func (r *root) openCondition() error {
 	case !isNotExist(err):
 		return err
 	}
-	used, err := r.disk.names(slotsDir)
+	used, err := r.disk.Names(slotsDir)
 	if err == nil && len(used) == 0 && len(r.journal.files) == 0 && len(r.fences.epochs) == 0 {
 		r.unused.Store(true)
 	}
@@ -37,7 +37,7 @@ func (r *root) markRoot(partial bool) error {
 		return nil
 	}
 	if partial {
-		f, err := r.disk.open(partialFile, os.O_WRONLY|os.O_CREATE)
+		f, err := r.disk.Open(partialFile, os.O_WRONLY|os.O_CREATE)
 		if err == nil {
 			err = f.Close()
 		}
@@ -45,10 +45,10 @@ func (r *root) markRoot(partial bool) error {
 			return r.failure("create "+partialFile, err)
 		}
 		r.partial.Store(true) // before it is durable: unknown is never wrong
-	} else if err := r.disk.remove(partialFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	} else if err := r.disk.Remove(partialFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return r.failure("remove "+partialFile, err)
 	}
-	if err := r.disk.syncDir("."); err != nil {
+	if err := r.disk.SyncDir("."); err != nil {
 		return r.fail("sync the root directory", err)
 	}
 	r.partial.Store(partial)

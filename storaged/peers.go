@@ -15,6 +15,7 @@ const peerDial = 5 * time.Second
 // peers keeps a connection to each other storaged that was needed.
 type peers struct {
 	hello *wire.Hello
+	dial  func(ctx context.Context, addr string, mine wire.Hello, h wire.Handler) (*wire.Conn, error)
 
 	mu     sync.Mutex // guards the rest
 	conns  map[string]*wire.Conn
@@ -30,7 +31,7 @@ func (p *peers) connect(ctx context.Context, addr string) (*wire.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, peerDial)
 	defer cancel()
-	fresh, err := wire.Dial(ctx, addr, *p.hello, nil)
+	fresh, err := p.dial(ctx, addr, *p.hello, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -184,7 +184,7 @@ func (s *slotFile) dataExtents(from, to uint64) (all []extent, err error) {
 	if from >= to || s.f == nil {
 		return nil, nil
 	}
-	_, allocated, err := s.f.stat()
+	_, allocated, err := s.f.Stat()
 	if err != nil {
 		return nil, s.root.failure("stat a slot file", err)
 	}
@@ -192,7 +192,7 @@ func (s *slotFile) dataExtents(from, to uint64) (all []extent, err error) {
 		return []extent{{from, to}}, nil
 	}
 	for from < to {
-		at, err := s.f.nextData(s.head.offset(from))
+		at, err := s.f.NextData(s.head.offset(from))
 		if err == io.EOF {
 			break
 		}
@@ -202,7 +202,7 @@ func (s *slotFile) dataExtents(from, to uint64) (all []extent, err error) {
 		if from = max(from, s.head.blockAt(at)); from >= to {
 			break
 		}
-		end, err := s.f.nextHole(max(at, s.head.offset(from)))
+		end, err := s.f.NextHole(max(at, s.head.offset(from)))
 		if err != nil && err != io.EOF {
 			return nil, s.root.failure("seek in a slot file", err)
 		}

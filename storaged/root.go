@@ -15,14 +15,15 @@ import (
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged/disk"
 )
 
 // root is one storage being served.
 type root struct {
 	path     string
 	identity Identity
-	disk     disk
-	lock     file // the identity file, locked
+	disk     disk.Disk
+	lock     disk.File // the identity file, locked
 	log      *slog.Logger
 	fences   *fenceLog
 	journal  *journal
@@ -48,7 +49,7 @@ type root struct {
 
 // openRoot locks and checks a root and makes what is not there yet. It takes
 // charge of d.
-func openRoot(cfg RootConfig, c Config, d disk) (*root, error) {
+func openRoot(cfg RootConfig, c Config, d disk.Disk) (*root, error) {
 	r := &root{
 		path: cfg.Path, disk: d, log: c.Log.With("storage", cfg.ID().String()),
 		threads: make(chan struct{}, c.Threads), syncers: make(chan struct{}, maxSyncers),
@@ -81,7 +82,7 @@ func openRoot(cfg RootConfig, c Config, d disk) (*root, error) {
 }
 
 func (r *root) identify(cfg RootConfig) error {
-	f, err := r.disk.open(IdentityFile, os.O_RDONLY)
+	f, err := r.disk.Open(IdentityFile, os.O_RDONLY)
 	if isNotExist(err) {
 		return noIdentity()
 	}
@@ -89,8 +90,8 @@ func (r *root) identify(cfg RootConfig) error {
 		return err
 	}
 	r.lock = f
-	if err := f.lock(); err != nil {
-		if errors.Is(err, errLocked) {
+	if err := f.Lock(); err != nil {
+		if errors.Is(err, disk.ErrLocked) {
 			return vocab.Errorf(vocab.Busy, "another storaged serves this root: stop it first")
 		}
 		return fmt.Errorf("lock %s: %w", IdentityFile, err)
@@ -109,12 +110,12 @@ func noIdentity() error {
 }
 
 func (r *root) openSlots() error {
-	err := r.disk.mkdir(slotsDir)
+	err := r.disk.Mkdir(slotsDir)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	if err == nil {
-		err = r.disk.syncDir(".")
+		err = r.disk.SyncDir(".")
 	}
 	return err
 }
@@ -138,7 +139,7 @@ func (r *root) close() error {
 	if r.lock != nil {
 		errs = append(errs, r.lock.Close())
 	}
-	return errors.Join(append(errs, r.disk.close())...)
+	return errors.Join(append(errs, r.disk.Close())...)
 }
 
 // maxSyncers bounds the syncs of files and directories under way on a root.

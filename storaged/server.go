@@ -42,9 +42,7 @@ type Server struct {
 
 // New opens, locks and checks all roots. The error joins every problem of the
 // configuration and of the roots.
-func New(cfg Config) (*Server, error) { return newServer(cfg, openOSDisk) }
-
-func newServer(cfg Config, openDisk func(path string) (disk, error)) (*Server, error) {
+func New(cfg Config) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -59,22 +57,22 @@ func newServer(cfg Config, openDisk func(path string) (disk, error)) (*Server, e
 		wire.OpVersions: s.versions, wire.OpRepair: s.repair, wire.OpMark: s.mark, wire.OpFiles: s.listFiles,
 		wire.OpStorageStatus: s.status,
 	}
-	if err := s.openRoots(openDisk); err != nil {
+	if err := s.openRoots(); err != nil {
 		_ = s.closeRoots() // nothing was served: the first error is the one to tell
 		return nil, err
 	}
 	s.wire.Handler = s.handle
 	s.wire.Log = cfg.Log
 	s.wire.Hello = wire.Hello{Role: wire.RoleStoraged, Cluster: s.cfg.Cluster, Boot: s.boot, Name: cfg.Name}
-	s.peers.hello = &s.wire.Hello
+	s.peers.hello, s.peers.dial = &s.wire.Hello, cfg.Dial
 	s.wire.Closed = func(c *wire.Conn) { s.conns.Delete(c) }
 	return s, nil
 }
 
-func (s *Server) openRoots(openDisk func(path string) (disk, error)) error {
+func (s *Server) openRoots() error {
 	var errs []error
 	for _, rc := range s.cfg.Roots {
-		r, err := s.openRoot(rc, openDisk)
+		r, err := s.openRoot(rc)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("storage %v: root %s: %w", rc.ID(), rc.Path, err))
 			continue
@@ -92,8 +90,8 @@ func (s *Server) openRoots(openDisk func(path string) (disk, error)) error {
 	return errors.Join(errs...)
 }
 
-func (s *Server) openRoot(rc RootConfig, openDisk func(path string) (disk, error)) (*root, error) {
-	d, err := openDisk(rc.Path)
+func (s *Server) openRoot(rc RootConfig) (*root, error) {
+	d, err := s.cfg.OpenDisk(rc.Path)
 	if isNotExist(err) {
 		return nil, noIdentity()
 	}

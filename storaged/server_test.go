@@ -29,7 +29,6 @@ type rig struct {
 	t     testing.TB
 	path  string
 	cfg   Config
-	disk  func(string) (disk, error)
 	srv   *Server
 	addr  string
 	conn  *wire.Conn // a client's
@@ -41,7 +40,7 @@ type rig struct {
 
 func newRig(t testing.TB, change ...func(*rig)) *rig {
 	t.Helper()
-	g := &rig{t: t, path: filepath.Join(t.TempDir(), "root"), disk: openOSDisk}
+	g := &rig{t: t, path: filepath.Join(t.TempDir(), "root")}
 	require.NoError(t, InitRoot(g.path, testCluster, testID))
 	g.cfg = Config{Roots: []RootConfig{{CID: 1, SID: 1, Path: g.path}}}
 	for _, f := range change {
@@ -54,7 +53,7 @@ func newRig(t testing.TB, change ...func(*rig)) *rig {
 
 func (g *rig) start() {
 	g.t.Helper()
-	s, err := newServer(g.cfg, g.disk)
+	s, err := New(g.cfg)
 	require.NoError(g.t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(g.t, err)

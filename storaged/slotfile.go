@@ -10,6 +10,7 @@ import (
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged/disk"
 )
 
 // slotFile is the file of one fid on a root. There is at most one with
@@ -29,8 +30,8 @@ type slotFile struct {
 	// the rest. Held during I/O, but not during syncs.
 	mu      sync.RWMutex
 	opened  bool
-	f       file     // in place; nil: there is none
-	log     *pending // in the journal; nil: nothing
+	f       disk.File // in place; nil: there is none
+	log     *pending  // in the journal; nil: nothing
 	state   fileState
 	head    fileHeader               // if formed
 	size    int64                    // in place
@@ -60,7 +61,7 @@ func (s *slotFile) open() error {
 	if s.opened || s.deleted {
 		return nil
 	}
-	f, err := s.root.disk.open(slotFileName(s.fid), os.O_RDWR)
+	f, err := s.root.disk.Open(slotFileName(s.fid), os.O_RDWR)
 	switch {
 	case isNotExist(err):
 	case err != nil:
@@ -101,8 +102,8 @@ func (s *slotFile) open() error {
 // take reads the header in place of a file that was just opened. It was written and
 // synced after the slots that it covers, and before the journal let go of it: when it is
 // all zeros there never was one.
-func (s *slotFile) take(f file) error {
-	size, _, err := f.stat()
+func (s *slotFile) take(f disk.File) error {
+	size, _, err := f.Stat()
 	if err != nil {
 		return err
 	}
@@ -161,10 +162,10 @@ func (s *slotFile) create() error {
 	b := bucketOf(s.fid)
 	name := slotFileName(s.fid)
 	const flag = os.O_RDWR | os.O_CREATE | os.O_EXCL
-	f, err := s.root.disk.open(name, flag)
+	f, err := s.root.disk.Open(name, flag)
 	if isNotExist(err) {
 		if err = s.root.makeBucket(b); err == nil {
-			f, err = s.root.disk.open(name, flag)
+			f, err = s.root.disk.Open(name, flag)
 		}
 	}
 	if err != nil {

@@ -130,7 +130,7 @@ func (s *slotFile) syncInPlace() (again bool, err error) {
 	leave := s.root.syncer()
 	err = s.root.serving()
 	if err == nil {
-		err = f.datasync()
+		err = f.Datasync()
 		if errors.Is(err, os.ErrClosed) {
 			err = nil
 		} else if err != nil {

@@ -377,9 +377,9 @@ func (s *slotFile) clearFormless() error {
 	if s.state == formed || s.f == nil || s.size == 0 {
 		return nil
 	}
-	err := s.f.truncate(0)
+	err := s.f.Truncate(0)
 	if err == nil {
-		err = s.f.datasync()
+		err = s.f.Datasync()
 	}
 	if err != nil {
 		return s.root.fail(fmt.Sprintf("clear %v", s.fid), err)
@@ -414,9 +414,9 @@ func (s *slotFile) put(in *incoming, r span) error {
 func (s *slotFile) takeBack(off int64, n int) {
 	var err error
 	if off >= s.size {
-		err = s.f.truncate(s.size)
+		err = s.f.Truncate(s.size)
 	} else {
-		err = s.f.punch(off, int64(n))
+		err = s.f.Punch(off, int64(n))
 	}
 	if err != nil {
 		s.root.log.Warn("a failed write could not be taken back", "fid", s.fid.String(), "err", err)

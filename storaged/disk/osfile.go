@@ -1,4 +1,4 @@
-package storaged
+package disk
 
 import (
 	"errors"
@@ -32,7 +32,7 @@ func (f *osFile) control(name string, call func(fd int) error) error {
 	return os.NewSyscallError(name, err)
 }
 
-func (f *osFile) writeVec(parts [][]byte, off int64) error {
+func (f *osFile) WriteVec(parts [][]byte, off int64) error {
 	var n int
 	err := f.control("pwritev", func(fd int) (err error) {
 		n, err = unix.Pwritev(fd, parts, off)
@@ -56,7 +56,7 @@ func (f *osFile) writeVec(parts [][]byte, off int64) error {
 	return nil
 }
 
-func (f *osFile) stat() (size, allocated int64, err error) {
+func (f *osFile) Stat() (size, allocated int64, err error) {
 	var st unix.Stat_t
 	err = f.control("fstat", func(fd int) error { return unix.Fstat(fd, &st) })
 	return st.Size, st.Blocks * 512, err
@@ -74,11 +74,10 @@ func (f *osFile) seek(off int64, whence int) (int64, error) {
 	return at, err
 }
 
-func (f *osFile) nextData(off int64) (int64, error) { return f.seek(off, unix.SEEK_DATA) }
-func (f *osFile) nextHole(off int64) (int64, error) { return f.seek(off, unix.SEEK_HOLE) }
-func (f *osFile) truncate(size int64) error         { return f.Truncate(size) }
+func (f *osFile) NextData(off int64) (int64, error) { return f.seek(off, unix.SEEK_DATA) }
+func (f *osFile) NextHole(off int64) (int64, error) { return f.seek(off, unix.SEEK_HOLE) }
 
-func (f *osFile) punch(off, n int64) error {
+func (f *osFile) Punch(off, n int64) error {
 	err := f.control("fallocate", func(fd int) error {
 		return unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
 	})
@@ -102,14 +101,14 @@ func (f *osFile) zero(off, n int64) error {
 	return nil
 }
 
-func (f *osFile) datasync() error {
+func (f *osFile) Datasync() error {
 	return f.control("fdatasync", unix.Fdatasync)
 }
 
-func (f *osFile) lock() error {
+func (f *osFile) Lock() error {
 	err := f.control("flock", func(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return errLocked
+		return ErrLocked
 	}
 	return err
 }

@@ -1,0 +1,2 @@
+// Package sim is in work.
+package sim

@@ -1,0 +1,267 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rozofs-go/rozo/storaged/disk/memdisk"
+)
+
+// fault is something that happens when the network carries its message number at.
+type fault struct {
+	at   int
+	what string
+	do   func()
+}
+
+// faults lets the planned ones happen.
+type faults struct {
+	ep   *episode
+	plan []fault
+	due  chan fault // has room for all
+	run  sync.WaitGroup
+
+	mu     sync.Mutex // guards the rest
+	next   int
+	busy   map[string]bool                  // nodes that something happens to
+	rotten map[string]map[*storageNode]bool // slot file → storages
+	seen   map[string]int                   // faults by name, that happened
+}
+
+// planFaults draws what is to happen in about so many messages.
+func (ep *episode) planFaults(messages int) *faults {
+	f := &faults{ep: ep, busy: map[string]bool{}, rotten: map[string]map[*storageNode]bool{}, seen: map[string]int{}}
+	r := ep.rand("faults")
+	for range r.IntN(10) {
+		at := 200 + r.IntN(messages)
+		f.plan = append(f.plan, f.draw(r, at))
+	}
+	slices.SortStableFunc(f.plan, func(a, b fault) int { return a.at - b.at })
+	f.due = make(chan fault, len(f.plan))
+	return f
+}
+
+// message is told of each message on the network.
+func (f *faults) message(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.next < len(f.plan) && f.plan[f.next].at <= n {
+		f.due <- f.plan[f.next]
+		f.next++
+	}
+}
+
+// loop lets faults happen until stop is closed, and waits for the end of all.
+func (f *faults) loop(stop <-chan struct{}) {
+	defer f.run.Wait()
+	for {
+		select {
+		case x := <-f.due:
+			f.run.Go(func() {
+				f.mu.Lock()
+				f.seen[strings.Fields(x.what)[0]]++
+				f.mu.Unlock()
+				f.ep.note("fault", "at message %d: %s", x.at, x.what)
+				x.do()
+			})
+		case <-stop:
+			return
+		}
+	}
+}
+
+// take reserves a node for one fault at a time.
+func (f *faults) take(node string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.busy[node] {
+		return false
+	}
+	f.busy[node] = true
+	return true
+}
+
+func (f *faults) give(node string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy[node] = false
+}
+
+func (f *faults) draw(r *rand.Rand, at int) fault {
+	c := f.ep.c
+	n := c.storages[r.IntN(len(c.storages))]
+	silent := r.IntN(3) == 0
+	span := f.span(r)
+	switch r.IntN(12) {
+	case 0, 1:
+		return fault{at, fmt.Sprintf("power of %s is lost for %v, silent %v", n.name, span, silent), func() { f.outage(&n.node, span, func() { n.kill(silent) }) }}
+	case 2:
+		return fault{at, fmt.Sprintf("restart of %s, down %v", n.name, span), func() { f.outage(&n.node, span, func() { f.ep.report(n.stop()) }) }}
+	case 3:
+		x := &c.export.node
+		return fault{at, fmt.Sprintf("power of exportd is lost for %v, silent %v", span, silent), func() { f.outage(x, span, func() { x.kill(silent) }) }}
+	case 4:
+		x := &c.export.node
+		return fault{at, fmt.Sprintf("restart of exportd, down %v", span), func() { f.outage(x, span, func() { f.ep.report(x.stop()) }) }}
+	case 5, 6:
+		slot := r.IntN(f.ep.clients)
+		return fault{at, fmt.Sprintf("crash of the client in place %d, silent %v", slot, silent), func() { f.ep.replaceClient(slot, silent, span) }}
+	case 7:
+		a, b := f.pair(r)
+		return fault{at, fmt.Sprintf("cut between %s and %s", a(), b()), func() { c.net.cut(a(), b()) }}
+	case 8:
+		a, b := f.pair(r)
+		return fault{at, fmt.Sprintf("partition between two nodes for %v", span), func() { f.part(a(), b(), span) }}
+	case 9:
+		a, b := f.pair(r)
+		most := time.Duration(r.Int64N(int64(2 * time.Second)))
+		return fault{at, fmt.Sprintf("slow link, up to %v, for %v", most, span), func() { f.slow(a(), b(), most, span) }}
+	case 10:
+		nth, disk := 1+r.IntN(4), n
+		if r.IntN(2) == 0 {
+			return fault{at, fmt.Sprintf("fdatasync number %d from now on fails on %s, replaced after %v", nth, n.name, span), func() { f.failSync(disk, nth, span) }}
+		}
+		return fault{at, fmt.Sprintf("ENOSPC on %s from write %d on for %v", n.name, nth, span), func() { f.fill(disk, nth, span) }}
+	default:
+		seed := r.Uint64()
+		return fault{at, fmt.Sprintf("rot of a slot file on %s", n.name), func() { f.rot(n, rand.New(rand.NewPCG(seed, 1))) }}
+	}
+}
+
+// span draws how long a fault lasts: mostly shorter than a lease, sometimes longer.
+func (f *faults) span(r *rand.Rand) time.Duration {
+	most := []time.Duration{100 * time.Millisecond, time.Second, 8 * time.Second, time.Minute}[r.IntN(4)]
+	return time.Duration(r.Int64N(int64(most)))
+}
+
+// pair draws two nodes that have to do with each other. Clients are named when it happens.
+func (f *faults) pair(r *rand.Rand) (a, b func() string) {
+	c := f.ep.c
+	name := func(s string) func() string { return func() string { return s } }
+	storage := name(c.storages[r.IntN(len(c.storages))].name)
+	slot := r.IntN(f.ep.clients)
+	client := func() string { return f.ep.clientIn(slot) }
+	switch r.IntN(4) {
+	case 0:
+		return client, name("export")
+	case 1:
+		return name("export"), storage
+	case 2:
+		return storage, name(c.storages[r.IntN(len(c.storages))].name)
+	default:
+		return client, storage
+	}
+}
+
+// outage takes a daemon down and up again.
+func (f *faults) outage(n *node, span time.Duration, down func()) {
+	if !f.take(n.name) {
+		return
+	}
+	defer f.give(n.name)
+	down()
+	time.Sleep(span)
+	f.ep.report(n.start())
+}
+
+func (f *faults) part(a, b string, span time.Duration) {
+	f.ep.note("fault", "%s and %s are apart", a, b)
+	f.ep.c.net.setApart(a, b, true)
+	time.Sleep(span)
+	f.ep.c.net.setApart(a, b, false)
+}
+
+func (f *faults) slow(a, b string, most, span time.Duration) {
+	f.ep.note("fault", "%s and %s are slow", a, b)
+	f.ep.c.net.setSlow(a, b, most)
+	time.Sleep(span)
+	f.ep.c.net.setSlow(a, b, 0)
+}
+
+func ofContent(name string) bool {
+	return strings.HasPrefix(name, "slots/") || strings.HasPrefix(name, "journal/")
+}
+
+// failSync has the nth fdatasync from now on fail and from then on all, until the machine
+// is started anew.
+func (f *faults) failSync(n *storageNode, nth int, span time.Duration) {
+	if !f.take(n.name) {
+		return
+	}
+	defer f.give(n.name)
+	n.disk.SetFault(func(c memdisk.Call) error {
+		if c.Op != "datasync" || !ofContent(c.Name) {
+			return nil
+		}
+		if nth--; nth > 0 {
+			return nil
+		}
+		return syscall.EIO
+	})
+	time.Sleep(span)
+	n.kill(false)
+	f.ep.report(n.start())
+}
+
+// fill has writes fail for want of space.
+func (f *faults) fill(n *storageNode, nth int, span time.Duration) {
+	if !f.take(n.name) {
+		return
+	}
+	defer f.give(n.name)
+	n.disk.SetFault(func(c memdisk.Call) error {
+		if c.Op != "write" || !ofContent(c.Name) {
+			return nil
+		}
+		if nth--; nth > 0 {
+			return nil
+		}
+		return syscall.ENOSPC
+	})
+	time.Sleep(span)
+	n.disk.SetFault(nil)
+}
+
+// rot turns a bit in a slot file, unless the file has rotted on as many storages as it may.
+func (f *faults) rot(n *storageNode, r *rand.Rand) {
+	if !f.take(n.name) {
+		return
+	}
+	defer f.give(n.name)
+	files := n.disk.Files("slots")
+	if len(files) == 0 {
+		return
+	}
+	name := files[r.IntN(len(files))]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.rotten[name] == nil {
+		f.rotten[name] = map[*storageNode]bool{}
+	}
+	most := int(f.ep.c.layout.Forward - f.ep.c.layout.Inverse)
+	if len(f.rotten[name]) == most && !f.rotten[name][n] {
+		return
+	}
+	if off, ok := n.disk.Flip(name, r); ok {
+		f.rotten[name][n] = true
+		f.ep.note("fault", "a bit of %s on %s turned, byte %d", path.Base(name), n.name, off)
+	}
+}
+
+// rottenOn lists the storages on which a file has rotted, by the name of its slot file.
+func (f *faults) rottenOn(fid string) map[*storageNode]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, on := range f.rotten {
+		if path.Base(name) == fid {
+			return on
+		}
+	}
+	return nil
+}
