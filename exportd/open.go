@@ -136,7 +136,6 @@ func (t *tx) releaseItem(m *wire.ReleaseItem) error {
 		t.overtaken(m)
 	}
 	if current {
-		t.noteDegraded(&m.Commit)
 		if m.Changed && h.lease.Kind == wire.LeaseWrite {
 			if _, err := t.record(&m.Commit); err != nil {
 				return err
@@ -154,6 +153,9 @@ func (t *tx) releaseItem(m *wire.ReleaseItem) error {
 			h.open = false
 			t.s.settle(e, h)
 		})
+	}
+	if current {
+		t.noteDegraded(&m.Commit)
 	}
 	return nil
 }

@@ -20,9 +20,13 @@ func (t *tx) degrade(exp *export, ino vocab.Ino, who leaseRecord) {
 	})
 }
 
-// noteDegraded takes over what the holder of a lease says.
+// noteDegraded takes over what the holder of a lease says, unless this command has
+// deleted the file: it was unlinked, and this was the last to have it open.
 func (t *tx) noteDegraded(m *wire.Commit) {
-	if m.Degraded {
+	if !m.Degraded {
+		return
+	}
+	if _, err := t.inode(m.Ino); err == nil {
 		t.degrade(t.exp, m.Ino, leaseRecord{t.sess.id, m.Epoch})
 	}
 }
