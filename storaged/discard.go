@@ -66,12 +66,31 @@ func (s *slotFile) discard(run *wire.Run, v vocab.Version) error {
 		beside = append(beside, voidRecord(run, v))
 	} else if !h.addCut(cut{run.First, v}) {
 		return vocab.Errorf(vocab.Overloaded, "file %v: %d truncations are not final: sync them first", s.fid, maxCuts)
+	} else if h.forgets(&s.head, run.First) {
+		if err := s.outliveCuts(); err != nil {
+			return err
+		}
 	}
 	if err := s.setHead(h, beside...); err != nil {
 		return err
 	}
 	s.raiseNewest(v)
 	return s.cutInPlace()
+}
+
+// outliveCuts makes what final truncations have discarded stay so without them: in place it
+// is durably taken away, and in the journal a header that has them, and their being final,
+// precedes the one that forgets one of them.
+func (s *slotFile) outliveCuts() error {
+	if s.f != nil {
+		leave := s.root.syncer()
+		err := s.f.Datasync()
+		leave()
+		if err != nil {
+			return s.root.fail("sync "+s.fid.String(), err)
+		}
+	}
+	return s.setHead(s.head.clone())
 }
 
 // finalize takes note that all versions up to v are durable on forward storages, or

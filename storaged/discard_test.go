@@ -2,6 +2,7 @@ package storaged
 
 import (
 	"math"
+	"math/rand/v2"
 	"os"
 	"testing"
 
@@ -9,6 +10,8 @@ import (
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged/disk"
+	"github.com/rozofs-go/rozo/storaged/disk/memdisk"
 )
 
 func TestDiscard(t *testing.T) {
@@ -139,4 +142,41 @@ func TestCutsKeepWhatMatters(t *testing.T) {
 	require.False(t, h.cutOff(19, version(1)))
 	h.addCut(cut{0, version(9)}) // covers all
 	require.Equal(t, []cut{{0, version(9)}}, h.Cuts)
+}
+
+// A storage remembers few truncations. What one has discarded that it has forgotten since
+// stays discarded, whether it lay in place or in the journal, and when the power is lost.
+func TestAForgottenDiscardHolds(t *testing.T) {
+	for _, inPlace := range []bool{false, true} {
+		for seed := range uint64(20) {
+			d := memdisk.New()
+			require.NoError(t, InitDisk(d, Identity{Cluster: testCluster, ID: testID, Incarnation: 77}))
+			g := &rig{t: t, path: "/mem", incarnation: 77}
+			g.cfg = Config{Roots: []RootConfig{{CID: 1, SID: 1, Path: "/mem"}}, OpenDisk: func(string) (disk.Disk, error) { return d, nil }}
+			g.start()
+			one := version(1)
+			g.write(0, one, one, one, one, one, one, one, one)
+			if inPlace {
+				g.sync()
+				g.final(one)
+				_, err := g.srv.order[0].fold(true)
+				require.NoError(t, err)
+			}
+			for i := range uint64(maxCuts + 1) { // each one leaves more, so none stands for another
+				if i == maxCuts || seed%2 == 0 { // late: no header has told yet that they are final
+					g.final(version(1 + i))
+				}
+				g.discard(1+i, 0, version(2+i))
+				g.sync()
+			}
+			g.conn.Close()
+			g.admin.Close()
+			after := d.LosePower(rand.New(rand.NewPCG(seed, 3)))
+			_ = g.srv.Close() // without power it may well fail
+			d = after
+			g.start()
+			require.Equal(t, append([]found{present(one)}, make([]found, 7)...), g.read(0, 8), "in place %v, seed %d", inPlace, seed)
+			g.stop()
+		}
+	}
 }

@@ -223,6 +223,12 @@ func (j *journal) note(s *segment, off int64, r *record) {
 		j.files[r.fid] = p
 	}
 	if r.kind == recordHead {
+		// A header of later forgets a truncation; what that has discarded stays discarded.
+		for _, c := range r.head.Cuts {
+			if c.Version.Compare(r.head.Final) <= 0 {
+				p.cut(c)
+			}
+		}
 		p.head, p.headAt = r.head, s
 		return
 	}

@@ -187,3 +187,9 @@ func (h *fileHeader) addCut(n cut) (ok bool) {
 	h.Cuts = kept
 	return true
 }
+
+// forgets tells whether the header lacks a cut that an earlier one has, other than by having
+// the newest, from a block on, instead.
+func (h *fileHeader) forgets(earlier *fileHeader, first uint64) bool {
+	return slices.ContainsFunc(earlier.Cuts, func(c cut) bool { return c.First < first && !slices.Contains(h.Cuts, c) })
+}
