@@ -186,6 +186,7 @@ type episode struct {
 	faults   *faults
 	history  *history
 	names    *names
+	fids     map[int]vocab.FID
 	working  sync.WaitGroup // workers of clients
 
 	mu       sync.Mutex // guards the rest

@@ -73,7 +73,7 @@ const hangs = 3 * time.Minute
 
 // runEpisode runs one seed in a bubble of simulated time.
 func runEpisode(t *testing.T, seed uint64) map[string]int {
-	ep := &episode{t: t, seed: seed, history: newHistory(), names: newNames()}
+	ep := &episode{t: t, seed: seed, history: newHistory(), names: newNames(), fids: map[int]vocab.FID{}}
 	began := time.Now()
 	cryptotest.SetGlobalRandom(t, seed)
 	// On the wall's clock: in the bubble time stands still while a goroutine waits for a mutex.
@@ -236,6 +236,7 @@ func (ep *episode) finish() {
 		for file, found := range ep.readAll(reader, n) {
 			if !slices.Equal(found, all[file]) {
 				ep.problem("file %d reads %v without %s, before it was %v", file, found, n.name, all[file])
+				ep.note("sim", "what lies where:\n%s", ep.versions(ep.fids[file]))
 			}
 		}
 		ep.require(n.start())
@@ -260,7 +261,8 @@ func (ep *episode) readAll(c *client, missing *storageNode) map[int][]cells {
 			continue
 		}
 		o.uses.Done()
-		rotten := maps.Clone(ep.faults.rottenOn(ep.fidOf(o)))
+		ep.fids[file] = ep.fidOf(o)
+		rotten := maps.Clone(ep.faults.rottenOn(ep.fids[file].String()))
 		if missing != nil {
 			if rotten == nil {
 				rotten = map[*storageNode]bool{}
@@ -280,14 +282,12 @@ func (ep *episode) readAll(c *client, missing *storageNode) map[int][]cells {
 	return all
 }
 
-// fidOf is the name of the file's slot files.
-func (ep *episode) fidOf(o *openFile) string {
+func (ep *episode) fidOf(o *openFile) vocab.FID {
 	info, err := o.f.Stat()
 	if err != nil {
-		return ""
+		return vocab.FID{}
 	}
-	a := info.Sys().(vocab.Attr)
-	return vocab.MakeFID(1, 1, 1, a.Ino).String()
+	return vocab.MakeFID(1, 1, 1, info.Sys().(vocab.Attr).Ino)
 }
 
 // checkNames compares the export's names with those that must be there.
