@@ -217,15 +217,25 @@ func (c *Client) release(ctx context.Context, items ...wire.ReleaseItem) error {
 	return c.session.change(ctx, Caller{}, wire.OpRelease, &req, &wire.Empty{})
 }
 
-// reclaimed takes what a restarted exportd says of what this file held.
+// reclaimed takes what a restarted exportd says of what this file held. A read lease is
+// granted anew, and its recall may have overtaken that, as in granted.
 func (f *file) reclaimed(held wire.Held, granted wire.Lease) {
 	if held.Lease.Kind == wire.LeaseWrite && granted.Kind < wire.LeaseWrite {
 		f.lose(vocab.Errorf(vocab.Stale, "exportd gave the write lease to another mount"))
 		return
 	}
+	f.c.mu.Lock()
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.lease = granted
+	if granted.Kind != wire.LeaseNone && f.c.overtaken(f.ino, granted.Epoch) {
+		f.lease.Kind = wire.LeaseNone
+	}
+	lost := f.lease.Kind < held.Lease.Kind
+	f.mu.Unlock()
+	f.c.mu.Unlock()
+	if lost {
+		f.c.invalidate(f.ino)
+	}
 }
 
 // lose forgets the lease and what was not durable under it.
