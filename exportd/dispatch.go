@@ -42,18 +42,26 @@ var ops = map[wire.Op]server{
 	wire.OpCancelTask:   (*Server).cancelTask,
 }
 
-// handle serves one request of a client.
+// handle serves one request of a client. What Close overtakes is not answered: its
+// connection is about to end, and the client repeats the request with the next run.
 func (s *Server) handle(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	m, err := s.serve(ctx, r)
+	if errors.Is(err, errClosing) {
+		<-ctx.Done()
+	}
+	return m, wire.Bulk{}, err
+}
+
+func (s *Server) serve(ctx context.Context, r *wire.Request) (wire.Message, error) {
 	serve := ops[r.Op]
 	if serve == nil {
-		return nil, wire.Bulk{}, vocab.Errorf(vocab.NotSupported, "exportd does not serve %v", r.Op)
+		return nil, vocab.Errorf(vocab.NotSupported, "exportd does not serve %v", r.Op)
 	}
 	if err := s.failure(); err != nil {
-		return nil, wire.Bulk{}, err
+		return nil, err
 	}
 	if s.ctx.Err() != nil {
-		return nil, wire.Bulk{}, errClosing
+		return nil, errClosing
 	}
-	m, err := serve(s, ctx, r)
-	return m, wire.Bulk{}, err
+	return serve(s, ctx, r)
 }

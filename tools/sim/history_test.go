@@ -111,6 +111,10 @@ func step(s state, o op) (next []state) {
 			var c cells
 			_, _ = fmt.Sscanf(one, "%d,%d;", &c[0], &c[1]) // keep wrote it
 			next = append(next, state{now: c, kept: one, owner: -1, dead: s.dead})
+			// Where the new size is lost, and not what was written before the old end.
+			if half := (cells{c[0]}); c != half && strings.Contains(s.kept, ",0;") {
+				next = append(next, state{now: half, kept: keep(half), owner: -1, dead: s.dead})
+			}
 		}
 		return next
 	}
