@@ -40,6 +40,7 @@ type Client struct {
 	joined    sync.WaitGroup
 
 	buffered budget
+	given    counter // counts write leases given up or lost
 	// nameChanges counts operations of this client that may change the link
 	// count of a file whose attributes it caches.
 	nameChanges counter

@@ -85,11 +85,21 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	if reply.Lease.Epoch != f.lease.Epoch {
 		f.counter, f.finality, f.degraded = 0, finality{}, false
 	}
-	f.lease = reply.Lease
+	lease := reply.Lease
 	if overtaken {
-		f.lease.Kind = wire.LeaseNone
+		lease.Kind = wire.LeaseNone
 	}
+	f.setLease(lease)
 	return nil
+}
+
+// setLease takes note of the lease that is held from now on; mu is held.
+func (f *file) setLease(l wire.Lease) {
+	if f.lease.Kind == wire.LeaseWrite && (l.Kind < wire.LeaseWrite || l.Epoch != f.lease.Epoch) {
+		f.c.given.add()
+		f.given = f.c.given.now()
+	}
+	f.lease = l
 }
 
 // overtaken tells whether the lease was recalled before its grant was read; mu is
@@ -127,35 +137,65 @@ func (c *Client) recall(ctx context.Context, m wire.RecallRequest) error {
 		item := wire.ReleaseItem{Commit: wire.Commit{Ino: m.Ino, Epoch: m.Epoch}}
 		return c.release(ctx, item)
 	}
-	defer f.endRecall()
+	if err := f.saveForRecall(ctx); err != nil {
+		f.endRecall()
+		return err // the connection ended: exportd asks again
+	}
+	f.mu.Lock()
+	item := f.releaseItem(min(m.Keep, f.lease.Kind))
+	f.giving = true
+	f.mu.Unlock()
+	done := make(chan error, 1)
+	if !c.goes(func(ctx context.Context) { done <- c.giveUp(ctx, f, item) }) {
+		f.endRecall()
+		return errClosed
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// saveForRecall waits until nobody uses the lease and makes durable what was written under it.
+func (f *file) saveForRecall(ctx context.Context) error {
 	if err := f.waitFor(ctx, func() bool { return f.holders == 0 }); err != nil {
 		return err
 	}
 	kind := f.lease.Kind
 	f.mu.Unlock()
-	if kind == wire.LeaseWrite {
-		if err := f.persist(ctx); err != nil {
-			if ctx.Err() != nil {
-				return err // the connection ended: exportd asks again
-			}
-			c.log.Error("a file's data could not be saved before its lease was recalled", "ino", uint64(f.ino), "err", err)
-			f.abandon(err)
+	if kind != wire.LeaseWrite {
+		return nil
+	}
+	if err := f.persist(ctx); err != nil {
+		if ctx.Err() != nil {
+			return err
 		}
-		c.tellFinal([]*file{f})
+		f.c.log.Error("a file's data could not be saved before its lease was recalled", "ino", uint64(f.ino), "err", err)
+		f.abandon(err)
 	}
-	f.mu.Lock()
-	item := f.releaseItem(min(m.Keep, kind))
-	f.mu.Unlock()
-	if err := c.release(ctx, item); err != nil {
-		return err
-	}
-	f.mu.Lock()
-	if f.lease.Epoch == item.Epoch { // no newer grant has come in meanwhile
-		f.lease.Kind, f.uncommitted = item.Keep, false
-	}
-	f.mu.Unlock()
-	c.invalidate(f.ino)
+	f.c.tellFinal([]*file{f})
 	return nil
+}
+
+// giveUp releases the lease and ends the recall. It outlives the connection on which the
+// recall came: until exportd has answered nobody knows whether the lease is still there, so
+// it is not used.
+func (c *Client) giveUp(ctx context.Context, f *file, item wire.ReleaseItem) error {
+	defer f.endRecall()
+	err := c.release(ctx, item)
+	f.mu.Lock()
+	f.giving = false
+	if err == nil && f.lease.Epoch == item.Epoch { // no newer grant has come in meanwhile
+		f.setLease(wire.Lease{Kind: item.Keep, Epoch: item.Epoch})
+		f.uncommitted = false
+	}
+	f.mu.Unlock()
+	if err == nil {
+		c.invalidate(f.ino)
+	}
+	return err
 }
 
 // beginRecall blocks new use of the file and returns it. It returns nil if the
@@ -220,16 +260,16 @@ func (c *Client) release(ctx context.Context, items ...wire.ReleaseItem) error {
 // reclaimed takes what a restarted exportd says of what this file held. A read lease is
 // granted anew, and its recall may have overtaken that, as in granted.
 func (f *file) reclaimed(held wire.Held, granted wire.Lease) {
-	if held.Lease.Kind == wire.LeaseWrite && granted.Kind < wire.LeaseWrite {
+	if held.Lease.Kind == wire.LeaseWrite && granted.Kind < wire.LeaseWrite && !f.gave() {
 		f.lose(vocab.Errorf(vocab.Stale, "exportd gave the write lease to another mount"))
 		return
 	}
 	f.c.mu.Lock()
 	f.mu.Lock()
-	f.lease = granted
 	if granted.Kind != wire.LeaseNone && f.c.overtaken(f.ino, granted.Epoch) {
-		f.lease.Kind = wire.LeaseNone
+		granted.Kind = wire.LeaseNone
 	}
+	f.setLease(granted)
 	lost := f.lease.Kind < held.Lease.Kind
 	f.mu.Unlock()
 	f.c.mu.Unlock()
@@ -238,11 +278,23 @@ func (f *file) reclaimed(held wire.Held, granted wire.Lease) {
 	}
 }
 
+// gave tells whether a release of the lease is under way that exportd has got already:
+// then it has the size too, and nothing is lost.
+func (f *file) gave() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.giving {
+		f.uncommitted = false
+	}
+	return f.giving
+}
+
 // lose forgets the lease and what was not durable under it.
 func (f *file) lose(why error) {
 	f.mu.Lock()
 	had := f.lease.Kind
-	f.lease, f.known = wire.Lease{}, false
+	f.setLease(wire.Lease{})
+	f.known = false
 	unsaved := len(f.pages) > 0 || f.uncommitted
 	f.mu.Unlock()
 	if had == wire.LeaseWrite && unsaved {

@@ -2,6 +2,7 @@ package rozofs
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -12,28 +13,51 @@ import (
 func (c *Client) Lookup(ctx context.Context, who Caller, parent vocab.Ino, name string) (vocab.Attr, error) {
 	req := wire.NameRequest{Parent: parent, Name: name}
 	var reply wire.AttrReply
-	round := c.nameChanges.now()
+	round, given := c.nameChanges.now(), c.given.now()
 	if err := c.session.call(ctx, wire.OpLookup, &req, &reply); err != nil {
 		return vocab.Attr{}, err
 	}
-	return c.overlay(reply.Attr, round), nil
+	return c.overlayOr(ctx, reply.Attr, round, given)
 }
 
 // GetAttr returns a file's attributes; of a file that this client holds a lease
 // on, without asking exportd.
 func (c *Client) GetAttr(ctx context.Context, ino vocab.Ino) (vocab.Attr, error) {
-	round := c.nameChanges.now()
-	if f := c.cached(ino); f != nil {
-		if a, ok := f.leasedAttr(round); ok {
+	f, unrefer := c.referTo(ino)
+	defer unrefer()
+	for {
+		round, given := c.nameChanges.now(), c.given.now()
+		if f != nil {
+			if a, ok := f.leasedAttr(round); ok {
+				return a, nil
+			}
+		}
+		req := wire.InoRequest{Ino: ino}
+		var reply wire.AttrReply
+		if err := c.session.call(ctx, wire.OpGetAttr, &req, &reply); err != nil {
+			return vocab.Attr{}, err
+		}
+		a, ok := c.overlay(reply.Attr, round, given)
+		if ok || f == nil {
 			return a, nil
 		}
+		if err := f.waitFor(ctx, func() bool { return !f.giving }); err != nil {
+			return vocab.Attr{}, err
+		}
+		f.mu.Unlock()
 	}
-	req := wire.InoRequest{Ino: ino}
-	var reply wire.AttrReply
-	if err := c.session.call(ctx, wire.OpGetAttr, &req, &reply); err != nil {
-		return vocab.Attr{}, err
+}
+
+// referTo returns the file object if there is one, which is not forgotten before unrefer.
+// Unlike dropFile that is no use of the file, for which it would be kept.
+func (c *Client) referTo(ino vocab.Ino) (f *file, unrefer func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f = c.files[ino]; f == nil {
+		return nil, func() {}
 	}
-	return c.overlay(reply.Attr, round), nil
+	f.refs++
+	return f, func() { c.mu.Lock(); f.refs--; c.mu.Unlock() }
 }
 
 func (f *file) leasedAttr(round uint64) (vocab.Attr, bool) {
@@ -44,17 +68,22 @@ func (f *file) leasedAttr(round uint64) (vocab.Attr, bool) {
 	return f.attr, ok
 }
 
-// overlay puts what this client has changed under a write lease over what
-// exportd knows, and remembers the rest.
-func (c *Client) overlay(a vocab.Attr, round uint64) vocab.Attr {
+// overlay puts what this client has changed under a write lease over what exportd knows,
+// and remembers the rest. round and given are the client's counters from before it asked.
+// ok is false if the write lease was given up since: exportd may have answered before, and
+// does not know then what was written under it.
+func (c *Client) overlay(a vocab.Attr, round, given uint64) (_ vocab.Attr, ok bool) {
 	f := c.cached(a.Ino)
 	if f == nil {
-		return a
+		return a, !a.IsRegular() || given == c.given.now()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.giving || f.given > given {
+		return a, false
+	}
 	if f.lease.Kind != wire.LeaseNone && a.Ctime < f.serverCtime {
-		return f.attr // overtaken by a later change of ours
+		return f.attr, true // overtaken by a later change of ours
 	}
 	f.serverCtime = a.Ctime
 	if f.lease.Kind == wire.LeaseWrite {
@@ -66,7 +95,15 @@ func (c *Client) overlay(a vocab.Attr, round uint64) vocab.Attr {
 	if f.lease.Kind != wire.LeaseNone && a.Generation == f.attr.Generation {
 		f.attr, f.attrRound = a, round
 	}
-	return a
+	return a, true
+}
+
+// overlayOr is overlay, which asks again where that cannot tell.
+func (c *Client) overlayOr(ctx context.Context, a vocab.Attr, round, given uint64) (vocab.Attr, error) {
+	if a, ok := c.overlay(a, round, given); ok {
+		return a, nil
+	}
+	return c.GetAttr(ctx, a.Ino)
 }
 
 // Change says which attributes SetAttr sets and to what.
@@ -116,7 +153,7 @@ func (c *Client) setAttr(ctx context.Context, who Caller, ino vocab.Ino, ch Chan
 		Size: ch.Size, Atime: ch.Atime, Mtime: ch.Mtime, Epoch: epoch,
 	}
 	var reply wire.AttrReply
-	round := c.nameChanges.now()
+	round, given := c.nameChanges.now(), c.given.now()
 	if err := c.session.change(ctx, who, wire.OpSetAttr, &req, &reply); err != nil {
 		return vocab.Attr{}, err
 	}
@@ -127,7 +164,7 @@ func (c *Client) setAttr(ctx context.Context, who Caller, ino vocab.Ino, ch Chan
 		}
 		f.mu.Unlock()
 	}
-	return c.overlay(reply.Attr, round), nil
+	return c.overlayOr(ctx, reply.Attr, round, given)
 }
 
 // Mknod makes a file of the type in mode: regular, directory, FIFO, socket or
@@ -159,12 +196,13 @@ func (c *Client) Readlink(ctx context.Context, ino vocab.Ino) (string, error) {
 func (c *Client) Link(ctx context.Context, who Caller, ino, parent vocab.Ino, name string) (vocab.Attr, error) {
 	req := wire.LinkRequest{Ino: ino, Parent: parent, Name: name}
 	var reply wire.AttrReply
+	given := c.given.now()
 	err := c.session.change(ctx, who, wire.OpLink, &req, &reply)
 	c.nameChanges.add()
 	if err != nil {
 		return vocab.Attr{}, err
 	}
-	return c.overlay(reply.Attr, c.nameChanges.now()), nil
+	return c.overlayOr(ctx, reply.Attr, c.nameChanges.now(), given)
 }
 
 // Unlink removes a name that is not a directory's.
@@ -191,13 +229,20 @@ func (c *Client) Rename(ctx context.Context, who Caller, parent vocab.Ino, name 
 func (c *Client) ReadDir(ctx context.Context, ino vocab.Ino, cookie uint64, max int, plus bool) (wire.ReaddirReply, error) {
 	req := wire.ReaddirRequest{Ino: ino, Cookie: cookie, Max: uint32(min(max, wire.MaxEntries)), Plus: plus}
 	var reply wire.ReaddirReply
-	round := c.nameChanges.now()
+	round, given := c.nameChanges.now(), c.given.now()
 	if err := c.session.call(ctx, wire.OpReaddir, &req, &reply); err != nil {
 		return reply, err
 	}
 	if plus {
 		for i := range reply.Entries {
-			reply.Entries[i].Attr = c.overlay(reply.Entries[i].Attr, round)
+			a, err := c.overlayOr(ctx, reply.Entries[i].Attr, round, given)
+			if errors.Is(err, vocab.Stale) {
+				continue // deleted since it was listed
+			}
+			if err != nil {
+				return reply, err
+			}
+			reply.Entries[i].Attr = a
 		}
 	}
 	return reply, nil

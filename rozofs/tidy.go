@@ -115,13 +115,21 @@ func (c *Client) retire(ctx context.Context, files []*file) error {
 			item := f.releaseItem(wire.LeaseNone)
 			item.Close = true
 			items = append(items, item)
+			f.giving = true
 		}
 		f.mu.Unlock()
 	}
+	var err error
 	if len(items) > 0 {
-		if err := c.release(ctx, items...); err != nil {
-			return errors.Join(append(errs, err)...)
-		}
+		err = c.release(ctx, items...)
+	}
+	for _, f := range ready {
+		f.mu.Lock()
+		f.giving = false
+		f.mu.Unlock()
+	}
+	if err != nil {
+		return errors.Join(append(errs, err)...)
 	}
 	for _, f := range ready {
 		c.retired(f)
@@ -148,7 +156,8 @@ func (c *Client) retired(f *file) {
 	defer c.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.lease.Kind, f.known, f.uncommitted = wire.LeaseNone, false, false
+	f.setLease(wire.Lease{Epoch: f.lease.Epoch})
+	f.known, f.uncommitted = false, false
 	if f.refs == 0 {
 		delete(c.files, f.ino)
 		c.remember(f.ino, f.seen)
