@@ -12,7 +12,8 @@
 // storage (send.go); a storage that is down, or late while there are spares to
 // spare, is replaced by one. The run is complete when all its projections lie on
 // storages of their own. Its pages are kept until they are durable there
-// (sync.go): a storage that restarts before is written again.
+// (sync.go): what a storage has forgotten in a restart, or is late to make durable, is
+// brought to another (saver.go).
 //
 // # The way of a read
 //

@@ -60,3 +60,11 @@ func (h *Handle) SendSome(ctx context.Context, first uint64, blocks int, positio
 	}
 	return nil
 }
+
+// IsWell tells whether the storage at a position of the file is used like any other.
+func (h *Handle) IsWell(position int) bool {
+	h.f.mu.Lock()
+	dist := h.f.place.Distribution
+	h.f.mu.Unlock()
+	return h.f.c.pool.state(&dist, position) == nodeUp
+}

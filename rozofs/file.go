@@ -51,6 +51,7 @@ type file struct {
 	degraded bool             // some of it is not at home; told to exportd with the next commit or release
 	finality finality         // of the versions under this lease (final.go)
 	failure  error            // what a write could not do; reported once
+	failures uint64           // counts them
 	seen     stamp            // what the kernel's cached pages belong to
 }
 

@@ -3,6 +3,7 @@ package rozofs
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -17,6 +18,9 @@ type finality struct {
 	tears map[uint64]int    // by counter: how many blocks of torn have it
 	lost  bool              // a truncation failed halfway: nothing is final any more
 	told  uint64            // the bound that the storages were told, and one more
+
+	cutting bool   // a truncation is under way
+	cutFrom uint64 // its first block
 }
 
 // begun takes note of a change.
@@ -27,18 +31,26 @@ func (n *finality) begun(counter uint64) {
 	n.open[counter] = true
 }
 
-// failed takes note that a run lies on some storages and will not be durable.
-func (n *finality) failed(r *run) {
+// failed takes note that a run lies on some storages and will not be durable. Blocks of
+// which something newer is durable already are replaced.
+func (n *finality) failed(r *run, replaced func(block uint64) bool) {
 	c := r.version.Counter
 	delete(n.open, c)
 	for i := range r.pages {
 		b := r.first + uint64(i)
-		if _, is := n.torn[b]; !is {
-			n.torn[b] = c
-			n.tears[c]++
+		old, is := n.torn[b]
+		if is && old <= c || replaced(b) {
+			continue
 		}
+		if is {
+			n.mend(b, old)
+		}
+		n.torn[b] = c
+		n.tears[c]++
 	}
 }
+
+func (n *finality) isBeingCut(block uint64) bool { return n.cutting && block >= n.cutFrom }
 
 // durable takes note that a run is: what was torn below it is replaced.
 func (n *finality) durable(r *run) {
@@ -54,6 +66,7 @@ func (n *finality) durable(r *run) {
 // cut takes note that a truncation is durable.
 func (n *finality) cut(first, counter uint64) {
 	delete(n.open, counter)
+	n.cutting = false
 	for b := range n.torn {
 		if b >= first {
 			n.mend(b, counter)
@@ -87,6 +100,9 @@ func (f *file) final() vocab.Version {
 	return vocab.Version{Epoch: f.lease.Epoch, Counter: bound}
 }
 
+// tellPatience is how long a storage may take to hear what is final.
+const tellPatience = 5 * time.Second
+
 // tellFinal tells the storages of the files what is final. One that is not told, or
 // forgets it, keeps older content a little longer.
 func (c *Client) tellFinal(files []*file) {
@@ -108,7 +124,7 @@ func (c *Client) tellFinal(files []*file) {
 		dist := f.distribution()
 		for p := range dist.SIDs {
 			st, err := c.pool.at(dist, p)
-			if err != nil || st.node.state() != nodeUp {
+			if err != nil || st.state() != nodeUp {
 				continue
 			}
 			t := all[st.id]
@@ -123,7 +139,7 @@ func (c *Client) tellFinal(files []*file) {
 	for _, t := range all {
 		for part := range slices.Chunk(t.files, wire.MaxFIDs) {
 			c.goes(func(ctx context.Context) {
-				ctx, cancel := context.WithTimeout(ctx, t.st.node.patience())
+				ctx, cancel := context.WithTimeout(ctx, tellPatience)
 				defer cancel()
 				req := wire.FinalRequest{Target: t.st.target(c.session.id(), t.epoch), Files: part}
 				buf, err := t.st.call(ctx, writing, wire.OpFinal, &req, wire.Bulk{}, &wire.BootReply{})

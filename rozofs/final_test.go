@@ -22,6 +22,7 @@ func TestFinalIsWhatIsDurableOrReplaced(t *testing.T) {
 		t.Helper()
 		require.Equal(t, vocab.Version{Epoch: 5, Counter: counter}, f.final())
 	}
+	never := func(uint64) bool { return false }
 	bound(0) // what earlier leases wrote
 	one, two, three := runOf(f, 0, 4), runOf(f, 4, 4), runOf(f, 8, 4)
 	bound(0)
@@ -31,7 +32,7 @@ func TestFinalIsWhatIsDurableOrReplaced(t *testing.T) {
 	bound(2)
 
 	// One that failed is final when every block of it is durable under another version.
-	f.finality.failed(three)
+	f.finality.failed(three, never)
 	bound(2)
 	four, five := runOf(f, 6, 4), runOf(f, 10, 9)
 	f.finality.durable(five)
@@ -41,8 +42,8 @@ func TestFinalIsWhatIsDurableOrReplaced(t *testing.T) {
 
 	// So is one that failed twice, and one that was cut off.
 	six, seven := runOf(f, 0, 2), runOf(f, 1, 2)
-	f.finality.failed(seven)
-	f.finality.failed(six)
+	f.finality.failed(seven, never)
+	f.finality.failed(six, never)
 	bound(5)
 	f.finality.durable(runOf(f, 1, 2))
 	bound(5)
@@ -51,6 +52,21 @@ func TestFinalIsWhatIsDurableOrReplaced(t *testing.T) {
 	bound(5)
 	f.finality.cut(0, f.counter)
 	bound(9)
+
+	// Of two that failed on a block the older holds the bound, in whichever order; and
+	// one that failed after a newer one became durable there holds nothing.
+	ten, eleven := runOf(f, 0, 1), runOf(f, 0, 1)
+	f.finality.failed(eleven, never)
+	f.finality.failed(ten, never)
+	bound(9)
+	f.finality.durable(runOf(f, 0, 1))
+	bound(12)
+	thirteen, fourteen := runOf(f, 0, 2), runOf(f, 1, 1)
+	f.finality.durable(fourteen)
+	f.finality.failed(thirteen, func(b uint64) bool { return b == 1 })
+	bound(12)
+	f.finality.durable(runOf(f, 0, 1))
+	bound(15)
 	f.finality.lost = true
 	require.Equal(t, vocab.Version{}, f.final())
 }

@@ -61,6 +61,7 @@ type daemon struct {
 	t      testing.TB
 	addr   string
 	make   func() (server, error)
+	gate   *gate  // nil: none
 	server server // nil while stopped
 	served chan error
 }
@@ -89,7 +90,7 @@ func startClusterOf(t testing.TB, f form, more int, change ...func(*exportd.Conf
 		sid := vocab.StorageID{CID: 1, SID: vocab.SID(i + 1)}
 		n := &storageNode{root: filepath.Join(c.dir, "storage"+strconv.Itoa(int(sid.SID)))}
 		require.NoError(t, storaged.InitRoot(n.root, id, sid))
-		n.daemon = daemon{t: t, make: func() (server, error) {
+		n.daemon = daemon{t: t, gate: newGate(), make: func() (server, error) {
 			return storaged.New(storaged.Config{Roots: []storaged.RootConfig{{CID: sid.CID, SID: sid.SID, Path: n.root}}})
 		}}
 		n.start()
@@ -121,6 +122,9 @@ func (d *daemon) start() {
 	d.addr = l.Addr().String()
 	d.server, d.served = s, make(chan error, 1)
 	served := d.served
+	if d.gate != nil {
+		l = d.gate.through(l)
+	}
 	go func() { served <- s.Serve(l) }()
 }
 

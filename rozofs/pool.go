@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -42,6 +43,7 @@ type storage struct {
 	id          vocab.StorageID
 	node        *node
 	incarnation vocab.Incarnation
+	overdue     *atomic.Int32 // requests that take much longer here than elsewhere
 }
 
 func newPool(c *Client) *pool {
@@ -58,7 +60,13 @@ func (p *pool) update(all []wire.StorageAddr) {
 			n = &node{addr: a.Addr, pool: p, tried: make(chan struct{})}
 			p.nodes[a.Addr] = n
 		}
-		p.byID[a.ID] = &storage{id: a.ID, node: n, incarnation: a.Incarnation}
+		s := &storage{id: a.ID, node: n, incarnation: a.Incarnation}
+		if old := p.byID[a.ID]; old != nil {
+			s.overdue = old.overdue
+		} else {
+			s.overdue = new(atomic.Int32)
+		}
+		p.byID[a.ID] = s
 	}
 	p.wake()
 }
@@ -103,7 +111,7 @@ func (p *pool) state(d *vocab.Distribution, position int) nodeState {
 	if err != nil {
 		return nodeDown
 	}
-	return s.node.state()
+	return s.state()
 }
 
 // missing names the storages of a distribution that are not usable.
@@ -112,7 +120,7 @@ func (p *pool) missing(d *vocab.Distribution) string {
 	for i := range d.SIDs {
 		if s, err := p.at(d, i); err != nil {
 			text += fmt.Sprintf("; %v", err)
-		} else if why := s.node.trouble(); why != "" {
+		} else if why := s.trouble(); why != "" {
 			text += fmt.Sprintf("; storage %v: %s", s.id, why)
 		}
 	}
@@ -120,6 +128,52 @@ func (p *pool) missing(d *vocab.Distribution) string {
 		return "none is missing now"
 	}
 	return text[2:]
+}
+
+// state of a storage is that of its storaged, and late also while it is slow itself.
+func (s *storage) state() nodeState {
+	state := s.node.state()
+	if state == nodeUp && s.overdue.Load() > 0 {
+		return nodeLate
+	}
+	return state
+}
+
+// trouble says why the storage is not well, or "".
+func (s *storage) trouble() string {
+	if why := s.node.trouble(); why != "" {
+		return why
+	}
+	if s.overdue.Load() > 0 {
+		return fmt.Sprintf("storaged at %s answers, its disk is late", s.node.addr)
+	}
+	return ""
+}
+
+// overdue is a request that may be found to take much longer than the same takes
+// elsewhere. While it does, its storage is late however lively the storaged is.
+type overdue struct {
+	st    *storage
+	state atomic.Int32 // one of the next
+}
+
+const (
+	overdueNot = iota
+	overdueMarked
+	overdueEnded
+)
+
+func (o *overdue) mark() {
+	o.st.overdue.Add(1)
+	if !o.state.CompareAndSwap(overdueNot, overdueMarked) {
+		o.st.overdue.Add(-1)
+	}
+}
+
+func (o *overdue) end() {
+	if o.state.Swap(overdueEnded) == overdueMarked && o.st.overdue.Add(-1) == 0 {
+		o.st.node.pool.notify()
+	}
 }
 
 // target is the head of a request to a storage.
@@ -139,13 +193,14 @@ type node struct {
 	conn    *wire.Conn
 	err     error // why there is no connection
 	late    bool  // connected, but a request is overdue
-	usual   [2]time.Duration
+	usual   [3]time.Duration
 }
 
-// The two kinds of request whose usual duration is kept.
+// The kinds of request whose usual duration is kept.
 const (
 	reading = iota
 	writing
+	syncing // and discarding
 )
 
 // connection returns the connection, waiting only for the very first one.
@@ -244,7 +299,7 @@ type nodeState int
 
 const (
 	nodeDown nodeState = iota // not connected
-	nodeUp                    // connected, or not yet dialled
+	nodeUp                    // connected, or the first dial has not ended
 	nodeLate                  // connected, but a request is overdue
 )
 
@@ -252,7 +307,7 @@ func (n *node) state() nodeState {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case n.conn == nil && n.started:
+	case n.conn == nil && n.err != nil:
 		return nodeDown
 	case n.late:
 		return nodeLate
@@ -276,7 +331,7 @@ func (n *node) trouble() string {
 func (n *node) setLate(late bool) {
 	n.mu.Lock()
 	was := n.late
-	n.late = late && n.conn != nil
+	n.late = late && (n.conn != nil || n.err == nil)
 	n.mu.Unlock()
 	if was && !late {
 		n.pool.notify()
@@ -308,13 +363,21 @@ func (n *node) hedge(kind int) time.Duration {
 	return min(max(lateFactor*n.usual[kind], lateWriteMin), lateWriteMax)
 }
 
-// patience is how long to wait for a request that no other storage can take
-// over: short for one that is not well.
-func (n *node) patience() time.Duration {
-	if n.state() == nodeUp {
-		return syncPatience
+// askAfter is how long a sync may take before the storaged is asked for a sign of life.
+func (n *node) askAfter() time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return min(max(2*n.usual[syncing], askMin), askMax)
+}
+
+// isAlive asks the storaged for any answer, and waits for it until ctx ends.
+func (n *node) isAlive(ctx context.Context) bool {
+	conn, err := n.connection(ctx)
+	if err != nil {
+		return false
 	}
-	return lateWriteMax
+	_, err = conn.Call(ctx, wire.OpStorageStatus, &wire.StorageStatusRequest{}, wire.Bulk{}, &wire.StorageStatusReply{})
+	return err == nil
 }
 
 // call sends one request to the storage and records how it went.

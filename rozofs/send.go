@@ -35,8 +35,9 @@ type sender struct {
 	hedged  []bool
 	errs    []error // by position: the last error
 
-	goingHome []bool // by projection: an attempt at home is under way
-	stuck     bool   // one had nowhere to go when the timer last fired
+	goingHome []bool     // by projection: an attempt at home is under way
+	home      []*overdue // by projection: the last such attempt
+	stuck     bool       // one had nowhere to go when the timer last fired
 }
 
 // send returns when the run is complete. The slots are released once no attempt
@@ -57,14 +58,15 @@ func (f *file) newSender(ctx context.Context, r *run, slots slotSet) *sender {
 	dist := f.place.Distribution
 	f.mu.Unlock()
 	n, s := len(slots), len(dist.SIDs)
-	r.at = make([]place, n)
+	r.at, r.spares, r.safe = make([]place, n), make([]int, s), make([]bool, n)
 	for i := range r.at {
 		r.at[i].position = -1
 	}
 	w := &sender{
 		f: f, run: r, slots: slots, dist: dist, ctx: ctx,
 		results: make(chan attempt, 2*s), done: make(chan struct{}),
-		spares: make([]int, s), pending: make([]int, n), hedged: make([]bool, n), goingHome: make([]bool, n), errs: make([]error, s),
+		spares: r.spares, pending: make([]int, n), hedged: make([]bool, n), goingHome: make([]bool, n), errs: make([]error, s),
+		home: make([]*overdue, n),
 	}
 	for i := range w.spares {
 		w.spares[i] = -1
@@ -164,19 +166,29 @@ func (w *sender) placeAll(projections []int) error {
 			for _, i := range projections {
 				w.hedge(i)
 			}
+			w.advanceIdle(projections)
 			timer.Reset(lateWriteMax)
 		case <-changed:
 			changed = w.f.c.pool.watch()
 			for _, i := range projections {
-				if w.pending[i] == 0 {
-					w.advance(i)
+				if w.hedged[i] {
+					w.hedge(i)
 				}
 			}
+			w.advanceIdle(projections)
 		case <-ctx.Done():
 			return w.timedOut()
 		}
 	}
 	return nil
+}
+
+func (w *sender) advanceIdle(projections []int) {
+	for _, i := range projections {
+		if w.pending[i] == 0 {
+			w.advance(i)
+		}
+	}
 }
 
 func (w *sender) placed(projections []int) bool {
@@ -186,6 +198,15 @@ func (w *sender) placed(projections []int) bool {
 		}
 	}
 	return true
+}
+
+func (w *sender) countPlaced() (n int) {
+	for _, at := range w.run.at {
+		if at.position >= 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // take processes the outcome of an attempt. An error ends the write: storages
@@ -210,8 +231,8 @@ func (w *sender) take(a attempt) error {
 		}
 	}
 	if w.run.at[a.projection].position < 0 && w.pending[a.projection] == 0 &&
-		!w.trySpare(a.projection) && errors.Is(a.err, vocab.NoSpace) {
-		return a.err
+		!w.trySpare(a.projection) && errors.Is(a.err, vocab.NoSpace) && !w.isSpareLate() {
+		return w.failed(vocab.NoSpace, "fewer than %d storages have room for it", len(w.slots))
 	}
 	return nil // if nothing is under way: until a storage comes back
 }
@@ -245,14 +266,34 @@ func (w *sender) trySpare(i int) bool {
 	return false
 }
 
-// hedge sends a late projection to a spare too, and marks its home as late.
+// isSpareLate tells whether there is a spare that has none of the run only because it is
+// late.
+func (w *sender) isSpareLate() bool {
+	for p := len(w.slots); p < len(w.spares); p++ {
+		if w.spares[p] == -1 && w.state(p) == nodeLate {
+			return true
+		}
+	}
+	return false
+}
+
+// hedge sends a late projection to a spare too, as soon as one is well, and marks its
+// home as late.
 func (w *sender) hedge(i int) {
-	if w.run.at[i].position >= 0 || w.hedged[i] {
+	if w.run.at[i].position >= 0 {
 		return
 	}
-	w.hedged[i] = true
-	if st, err := w.f.c.pool.at(&w.dist, i); err == nil {
+	if st, err := w.f.c.pool.at(&w.dist, i); err == nil && !w.hedged[i] {
 		st.node.setLate(true)
+		if w.goingHome[i] && w.countPlaced() >= int(w.f.coder.Geometry.Layout.Inverse) {
+			w.home[i].mark() // it lives, perhaps; but others are faster
+		}
+	}
+	w.hedged[i] = true
+	for p := len(w.slots); p < len(w.spares); p++ {
+		if w.spares[p] == i && w.errs[p] == nil && w.state(p) == nodeUp {
+			return // on its way
+		}
 	}
 	if w.spareToSpare(i) {
 		w.trySpare(i)
@@ -284,8 +325,9 @@ func (w *sender) try(i, position int) {
 		Final:        w.run.final,
 	}
 	w.pending[i]++
+	call := &overdue{st: st}
 	if i == position {
-		w.goingHome[i] = true
+		w.goingHome[i], w.home[i] = true, call
 	}
 	report := func(a attempt) {
 		select {
@@ -300,6 +342,7 @@ func (w *sender) try(i, position int) {
 		bulk := wire.Bulk{Parts: [][]byte{slots.B}, Done: slots.Release}
 		buf, err := st.call(ctx, writing, wire.OpWrite, &req, bulk, &reply)
 		buf.Release()
+		call.end()
 		report(attempt{projection: i, position: position, boot: reply.Boot, err: err})
 	})
 	if !started {
@@ -333,13 +376,18 @@ func (w *sender) timedOut() error {
 	if w.f.c.ctx.Err() != nil {
 		return errClosed
 	}
+	return w.failed(vocab.Unavailable, "fewer than %d storages took it within %v (%s)", len(w.slots),
+		w.f.c.cfg.StorageTimeout, w.f.c.pool.missing(&w.dist))
+}
+
+// failed makes the error of a write, with what the storages said.
+func (w *sender) failed(kind vocab.Kind, format string, args ...any) error {
 	var errs []error
 	for p, err := range w.errs {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("sid %d: %w", w.dist.SIDs[p], err))
 		}
 	}
-	return vocab.Errorf(vocab.Unavailable, "write of blocks %d to %d of %v: fewer than %d storages took it within %v (%s)%s",
-		w.run.first, w.run.first+uint64(len(w.run.pages))-1, w.f.place.FID, len(w.slots),
-		w.f.c.cfg.StorageTimeout, w.f.c.pool.missing(&w.dist), reasons(errs))
+	return vocab.Errorf(kind, "write of blocks %d to %d of %v: %s%s", w.run.first, w.run.first+uint64(len(w.run.pages))-1,
+		w.f.place.FID, fmt.Sprintf(format, args...), reasons(errs))
 }

@@ -70,6 +70,7 @@ func (f *file) cut(ctx context.Context, size, old uint64) error {
 	f.counter++
 	version := vocab.Version{Epoch: f.lease.Epoch, Counter: f.counter}
 	f.finality.begun(f.counter)
+	f.finality.cutting, f.finality.cutFrom = true, keep
 	f.mu.Unlock()
 	var err error
 	if (old+bytes-1)/bytes > keep {
@@ -92,24 +93,26 @@ func (f *file) discard(ctx context.Context, first uint64, version vocab.Version)
 	ctx, cancel := context.WithTimeout(ctx, f.c.cfg.StorageTimeout)
 	defer cancel()
 	dist := f.place.Distribution
+	s := len(dist.SIDs)
 	d := discarder{
 		f: f, dist: &dist, first: first, version: version,
-		results: make(chan discarded, len(dist.SIDs)),
-		state:   make([]discardState, len(dist.SIDs)), errs: make([]error, len(dist.SIDs)),
+		results: make(chan discarded, s),
+		state:   make([]discardState, s), errs: make([]error, s), calls: make([]*overdue, s),
 	}
 	need := int(f.coder.Geometry.Layout.Forward)
-	late := time.NewTimer(lateWriteMax)
+	late := time.NewTimer(lateWriteMin)
 	defer late.Stop()
 	patient := true
 	for {
 		changed := f.c.pool.watch()
 		d.sendAll()
-		for done, pending := d.count(); done < need && pending > 0 || patient && pending > 0; done, pending = d.count() {
+		for done, pending := d.count(); done < need && pending > 0 || patient && d.isAnyWell(); done, pending = d.count() {
 			select {
 			case r := <-d.results:
 				d.take(r)
 			case <-late.C:
 				patient = false
+				d.markLate()
 			case <-ctx.Done():
 				return d.tooFew(need)
 			}
@@ -117,7 +120,7 @@ func (f *file) discard(ctx context.Context, first uint64, version vocab.Version)
 		done, _ := d.count()
 		if done >= need {
 			f.mu.Lock()
-			f.degraded = f.degraded || done < len(dist.SIDs)
+			f.degraded = f.degraded || done < s
 			f.mu.Unlock()
 			return nil
 		}
@@ -138,6 +141,7 @@ type discarder struct {
 	results chan discarded // has room for all, so that late ones need nobody to take them
 	state   []discardState // by position
 	errs    []error        // by position: the last error
+	calls   []*overdue     // by position: what is under way there
 }
 
 type discarded struct {
@@ -161,8 +165,13 @@ func (d *discarder) sendAll() {
 			continue
 		}
 		d.state[p] = discardSent
+		call := &overdue{}
+		call.st, _ = d.f.c.pool.at(d.dist, p) // if there is none the call fails
+		d.calls[p] = call
 		started := d.f.c.goes(func(ctx context.Context) {
-			d.results <- discarded{p, d.f.discardAt(ctx, d.dist, p, d.first, d.version)}
+			err := d.f.discardAt(ctx, d.dist, p, d.first, d.version)
+			call.end()
+			d.results <- discarded{p, err}
 		})
 		if !started {
 			d.take(discarded{p, errClosed})
@@ -175,6 +184,27 @@ func (d *discarder) take(r discarded) {
 	d.state[r.position] = discardDone
 	if r.err != nil {
 		d.state[r.position] = discardDue
+	}
+}
+
+// isAnyWell tells whether a storage that has not answered yet may do so soon.
+func (d *discarder) isAnyWell() bool {
+	for p, s := range d.state {
+		if s == discardSent && d.f.c.pool.state(d.dist, p) == nodeUp {
+			return true
+		}
+	}
+	return false
+}
+
+// markLate marks the storages that have not answered, though others have.
+func (d *discarder) markLate() {
+	done, _ := d.count()
+	for p, s := range d.state {
+		if call := d.calls[p]; s == discardSent && call.st != nil && done > 0 {
+			call.st.node.setLate(true)
+			call.mark()
+		}
 	}
 }
 
@@ -202,7 +232,7 @@ func (f *file) discardAt(ctx context.Context, dist *vocab.Distribution, position
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, st.node.patience())
+	ctx, cancel := context.WithTimeout(ctx, f.c.cfg.StorageTimeout)
 	defer cancel()
 	req := wire.DiscardRequest{
 		Target:  st.target(f.c.session.id(), version.Epoch),
@@ -210,13 +240,13 @@ func (f *file) discardAt(ctx context.Context, dist *vocab.Distribution, position
 		Version: version,
 	}
 	var reply wire.BootReply
-	buf, err := st.call(ctx, writing, wire.OpDiscard, &req, wire.Bulk{}, &reply)
+	buf, err := st.call(ctx, syncing, wire.OpDiscard, &req, wire.Bulk{}, &reply)
 	buf.Release()
 	if err != nil {
 		return err
 	}
 	sync := wire.SyncRequest{Target: req.Target, Boot: reply.Boot, FIDs: []vocab.FID{f.place.FID}}
-	buf, err = st.call(ctx, writing, wire.OpSync, &sync, wire.Bulk{}, &wire.BootReply{})
+	buf, err = st.call(ctx, syncing, wire.OpSync, &sync, wire.Bulk{}, &wire.BootReply{})
 	buf.Release()
 	return err
 }

@@ -30,6 +30,11 @@ type run struct {
 	final   vocab.Version // up to which all of the file was final when it was encoded
 	used    int           // user bytes in the last block; the others are full
 	at      []place       // by projection
+
+	// What became of it since it is complete; guarded by the file's mu, at too.
+	spares []int  // by position: the projection that a spare was given, -1 none
+	safe   []bool // by projection: it is durable
+	end    runEnd
 }
 
 // place is where a projection lies and under which boot it was taken.
@@ -78,7 +83,9 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 		}
 	}
 	if h.syncEach {
-		return written, f.sync(ctx)
+		if err := f.sync(ctx); err != nil {
+			return 0, err // nobody may count on any of it
+		}
 	}
 	return written, nil
 }
@@ -209,11 +216,22 @@ func (f *file) sendFullRuns(ctx context.Context) error {
 	return f.sendDirty(ctx)
 }
 
-// flush sends what is dirty and waits until all that was sent is complete.
+// flush sends what is dirty and waits until all that was sent is complete. It reports,
+// once, what a write could not do.
 func (f *file) flush(ctx context.Context) error {
+	err := f.drain(ctx)
+	if failure := f.takeFailure(); failure != nil {
+		return failure
+	}
+	return err
+}
+
+// drain is flush for those who have not written: of failures it returns only those that
+// it meets, and leaves them for who has.
+func (f *file) drain(ctx context.Context) error {
 	for began := time.Now(); ; {
 		f.mu.Lock()
-		crowded := f.crowded
+		crowded, failures := f.crowded, f.failures
 		f.mu.Unlock()
 		if err := f.sendDirty(ctx); err != nil {
 			return err
@@ -222,9 +240,13 @@ func (f *file) flush(ctx context.Context) error {
 			return err
 		}
 		again := f.crowded != crowded // what was sent is dirty again
+		var err error
+		if f.failures != failures {
+			err = f.failure
+		}
 		f.mu.Unlock()
-		if !again {
-			return f.takeFailure()
+		if !again || err != nil {
+			return err
 		}
 		if took := time.Since(began); took > f.c.cfg.StorageTimeout {
 			return vocab.Errorf(vocab.Unavailable, "write of %v: fewer than %d storages took it within %v (%s)",
@@ -377,8 +399,10 @@ func (f *file) sent(r *run, err error) {
 			f.crowded++
 		} else {
 			f.failure = err
+			f.failures++
 		}
-		f.finality.failed(r)
+		r.end = runLost
+		f.finality.failed(r, f.isReplaced)
 		for _, pg := range r.pages {
 			if pg.run == r && pg.buf != nil {
 				pg.dirty, pg.run = true, nil
