@@ -129,7 +129,7 @@ func (c *Client) Kill() {
 func (c *Client) retireAll(ctx context.Context) error {
 	for {
 		files := c.allFiles()
-		if err := c.retire(ctx, files); err != nil {
+		if err := c.retire(ctx, files, c.cfg.StorageTimeout); err != nil {
 			return err
 		}
 		for _, f := range files {

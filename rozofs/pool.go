@@ -331,7 +331,7 @@ func (n *node) trouble() string {
 func (n *node) setLate(late bool) {
 	n.mu.Lock()
 	was := n.late
-	n.late = late && (n.conn != nil || n.err == nil)
+	n.late = late && (n.conn != nil || n.started && n.err == nil) // else nobody would end it
 	n.mu.Unlock()
 	if was && !late {
 		n.pool.notify()

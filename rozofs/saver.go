@@ -336,7 +336,7 @@ func (s *saver) run(ctx context.Context, m *move) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.c.cfg.StorageTimeout)
 	defer cancel()
-	late := time.AfterFunc(lateWriteMax, func() { s.report(func() { s.moveLate(m) }) })
+	late := time.AfterFunc(m.st.node.hedge(writing), func() { s.report(func() { s.moveLate(m) }) })
 	defer late.Stop()
 	var reply wire.WriteReply
 	buf, err := m.st.call(ctx, writing, wire.OpWrite, req, wire.Bulk{Parts: [][]byte{slots.B}, Done: slots.Release}, &reply)

@@ -18,6 +18,13 @@ type attempt struct {
 	err                  error
 }
 
+// underWay is an attempt that has not ended.
+type underWay struct {
+	projection, position int
+	began                time.Time
+	call                 *overdue
+}
+
 // sender brings the projections of one run to storages of their own: projection
 // i to its home at position i, or to a spare when the home fails or is late. Only
 // its goroutine touches its fields; the attempts report on results.
@@ -35,9 +42,8 @@ type sender struct {
 	hedged  []bool
 	errs    []error // by position: the last error
 
-	goingHome []bool     // by projection: an attempt at home is under way
-	home      []*overdue // by projection: the last such attempt
-	stuck     bool       // one had nowhere to go when the timer last fired
+	underWay []underWay
+	stuck    int // how often one had nowhere to go when the timer last fired
 }
 
 // send returns when the run is complete. The slots are released once no attempt
@@ -65,8 +71,7 @@ func (f *file) newSender(ctx context.Context, r *run, slots slotSet) *sender {
 	w := &sender{
 		f: f, run: r, slots: slots, dist: dist, ctx: ctx,
 		results: make(chan attempt, 2*s), done: make(chan struct{}),
-		spares: r.spares, pending: make([]int, n), hedged: make([]bool, n), goingHome: make([]bool, n), errs: make([]error, s),
-		home: make([]*overdue, n),
+		spares: r.spares, pending: make([]int, n), hedged: make([]bool, n), errs: make([]error, s),
 	}
 	for i := range w.spares {
 		w.spares[i] = -1
@@ -92,18 +97,18 @@ func (w *sender) relieve(projections []int) error {
 		case i < 0:
 		case w.run.at[i].position == i:
 			return errCrowded
-		case !w.goingHome[i] && w.errs[i] == nil && w.state(i) != nodeDown:
+		case !w.isUnderWay(i, i) && w.errs[i] == nil && w.state(i) != nodeDown:
 			w.try(i, i)
 		}
 	}
 	return nil
 }
 
-// stuckTwice tells whether, for a while, a projection has had nowhere to go but
+// isStuck tells whether, for a while, a projection has had nowhere to go but
 // others hold spares whose homes are not down; or whether its home has been late
 // and others hold spares whose homes are well. A new version gives the spares out
 // anew, those first that need them most.
-func (w *sender) stuckTwice(projections []int) bool {
+func (w *sender) isStuck(projections []int) bool {
 	held, needless := false, false
 	for p := len(w.slots); p < len(w.spares); p++ {
 		if w.spares[p] >= 0 {
@@ -111,11 +116,20 @@ func (w *sender) stuckTwice(projections []int) bool {
 			held, needless = held || state != nodeDown, needless || state == nodeUp
 		}
 	}
-	before := w.stuck
-	w.stuck = slices.ContainsFunc(projections, func(i int) bool {
+	w.stuck++
+	if !slices.ContainsFunc(projections, func(i int) bool {
 		return w.run.at[i].position < 0 && (held && w.pending[i] == 0 || needless && w.state(i) == nodeLate)
-	})
-	return before && w.stuck
+	}) {
+		w.stuck = 0
+	}
+	return w.stuck >= stuckRounds
+}
+
+// stuckRounds is how often the timer fires before a run is begun anew.
+const stuckRounds = 3
+
+func (w *sender) isUnderWay(projection, position int) bool {
+	return slices.ContainsFunc(w.underWay, func(u underWay) bool { return u.projection == projection && u.position == position })
 }
 
 // spareToSpare tells whether a projection whose home is late can have a spare
@@ -160,19 +174,19 @@ func (w *sender) placeAll(projections []int) error {
 				return err
 			}
 		case <-timer.C:
-			if w.stuckTwice(projections) {
+			if w.isStuck(projections) {
 				return errCrowded
 			}
 			for _, i := range projections {
 				w.hedge(i)
 			}
 			w.advanceIdle(projections)
-			timer.Reset(lateWriteMax)
+			timer.Reset(lateWriteMin)
 		case <-changed:
 			changed = w.f.c.pool.watch()
 			for _, i := range projections {
 				if w.hedged[i] {
-					w.hedge(i)
+					w.tryElsewhere(i)
 				}
 			}
 			w.advanceIdle(projections)
@@ -200,6 +214,12 @@ func (w *sender) placed(projections []int) bool {
 	return true
 }
 
+// ended takes an attempt from those that are under way.
+func (w *sender) ended(projection, position int) {
+	i := slices.IndexFunc(w.underWay, func(u underWay) bool { return u.projection == projection && u.position == position })
+	w.underWay = slices.Delete(w.underWay, i, i+1)
+}
+
 func (w *sender) countPlaced() (n int) {
 	for _, at := range w.run.at {
 		if at.position >= 0 {
@@ -214,9 +234,7 @@ func (w *sender) countPlaced() (n int) {
 func (w *sender) take(a attempt) error {
 	w.pending[a.projection]--
 	home := a.position == a.projection
-	if home {
-		w.goingHome[a.projection] = false
-	}
+	w.ended(a.projection, a.position)
 	if a.err == nil {
 		w.errs[a.position] = nil
 		if w.run.at[a.projection].position < 0 || home {
@@ -277,25 +295,43 @@ func (w *sender) isSpareLate() bool {
 	return false
 }
 
-// hedge sends a late projection to a spare too, as soon as one is well, and marks its
-// home as late.
+// hedge marks as late who has not answered for a projection, and sends it elsewhere too: home
+// again if that is well by now, else to a spare, as soon as one is.
 func (w *sender) hedge(i int) {
 	if w.run.at[i].position >= 0 {
 		return
 	}
-	if st, err := w.f.c.pool.at(&w.dist, i); err == nil && !w.hedged[i] {
-		st.node.setLate(true)
-		if w.goingHome[i] && w.countPlaced() >= int(w.f.coder.Geometry.Layout.Inverse) {
-			w.home[i].mark() // it lives, perhaps; but others are faster
-		}
-	}
 	w.hedged[i] = true
-	for p := len(w.slots); p < len(w.spares); p++ {
-		if w.spares[p] == i && w.errs[p] == nil && w.state(p) == nodeUp {
-			return // on its way
+	enough := w.countPlaced() >= int(w.f.coder.Geometry.Layout.Inverse)
+	for _, u := range w.underWay {
+		if u.projection == i && time.Since(u.began) >= lateWriteMin {
+			u.call.st.node.setLate(true)
+			if enough {
+				u.call.mark() // it lives, perhaps; but others are faster
+			}
 		}
 	}
-	if w.spareToSpare(i) {
+	w.tryElsewhere(i)
+}
+
+// tryElsewhere starts another attempt for a projection unless one is on its way to a storage
+// that is well.
+func (w *sender) tryElsewhere(i int) {
+	home := false
+	for _, u := range w.underWay {
+		if u.projection != i {
+			continue
+		}
+		if w.state(u.position) == nodeUp {
+			return
+		}
+		home = home || u.position == i
+	}
+	switch {
+	case w.run.at[i].position >= 0:
+	case !home && w.errs[i] == nil && w.state(i) == nodeUp:
+		w.try(i, i)
+	case w.spareToSpare(i):
 		w.trySpare(i)
 	}
 }
@@ -326,9 +362,7 @@ func (w *sender) try(i, position int) {
 	}
 	w.pending[i]++
 	call := &overdue{st: st}
-	if i == position {
-		w.goingHome[i], w.home[i] = true, call
-	}
+	w.underWay = append(w.underWay, underWay{i, position, time.Now(), call})
 	report := func(a attempt) {
 		select {
 		case w.results <- a:
@@ -348,7 +382,7 @@ func (w *sender) try(i, position int) {
 	if !started {
 		slots.Release()
 		w.pending[i]--
-		w.goingHome[i] = w.goingHome[i] && i != position
+		w.ended(i, position)
 		w.errs[position] = errClosed
 	}
 }

@@ -1,8 +1,13 @@
 package rozofs_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"os"
 	"slices"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -357,4 +362,125 @@ func TestMountWhileAStorageHangs(t *testing.T) {
 	s.survives(nil)
 	r := s.c.mount(t)
 	r.holds("g", s.want)
+}
+
+// A projection that went to a spare because its home was late goes home after all when the
+// spare hangs.
+func TestAWriteDoesNotWaitForASpareThatHangs(t *testing.T) {
+	for _, form := range []form{{"0", false}, {"1", false}} {
+		t.Run(form.String(), func(t *testing.T) {
+			s := newStall(t, form)
+			s.sync()
+			for _, n := range s.spares() {
+				n.gate.freeze()
+			}
+			for i := range s.spares() {
+				s.f.Handle().SetLate(i) // until they are next asked for a sign of life
+			}
+			s.write(random(7, 500_000), 100_000)
+			require.NoError(t, s.f.Sync())
+			require.False(t, s.f.Handle().IsWell(s.n()))
+			s.survives(s.spares())
+			for _, n := range s.spares() {
+				n.gate.thaw()
+			}
+		})
+	}
+}
+
+// A spare that is late itself when it is first needed takes the projection when it is well.
+func TestAWriteGetsASpareThatWasLate(t *testing.T) {
+	s := newStall(t, form{layout: "0"})
+	s.sync()
+	s.homes()[2].gate.freeze()
+	s.spares()[0].gate.hold(wire.OpStorageStatus)
+	require.Eventually(t, func() bool {
+		s.f.Handle().SetLate(s.n()) // once it is connected, to be told what is final
+		return !s.f.Handle().IsWell(s.n())
+	}, patience, time.Millisecond)
+	s.write(random(7, 3_000_000), 0)
+	ended := s.startSync()
+	require.Eventually(t, func() bool { return !s.f.Handle().IsWell(2) }, patience, time.Millisecond, "the home is found to be late")
+	s.spares()[0].gate.release(wire.OpStorageStatus)
+	require.NoError(t, ended())
+	s.survives(s.homes()[2:3])
+	s.homes()[2].gate.thaw()
+}
+
+// What a write in the background could not do is told to who has written, once, whoever
+// meets it first.
+func TestFailuresAreToldToWhoHasWritten(t *testing.T) {
+	c := startCluster(t, form{layout: "0"})
+	var log lines
+	client, err := rozofs.Mount(t.Context(), rozofs.Config{
+		Hosts: []string{c.export.addr}, Export: "test", ExportTimeout: patience, StorageTimeout: time.Second,
+		Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	require.NoError(t, err)
+	m := &mount{Tree: client.Tree(rozofs.Caller{UID: 1000, GID: 100}), t: t, client: client}
+	t.Cleanup(m.close)
+	f, err := m.Create(t.Context(), "f")
+	require.NoError(t, err)
+	h := f.Handle()
+	each := m.open("each", os.O_CREATE|os.O_RDWR|syscall.O_DSYNC)
+	data := random(1, 300_000)
+	_, err = f.Write(data)
+	require.NoError(t, err)
+	h.HoldSaves(true)
+	require.NoError(t, h.Flush(t.Context()))
+	for _, i := range []int{0, 1} {
+		c.killStorage(int(h.SIDs()[i]) - 1)
+	}
+	h.HoldSaves(false)
+	require.Eventually(t, func() bool { return log.has("written data could not be made durable yet") }, patience, time.Millisecond)
+
+	n, err := each.Write(data)
+	require.ErrorIs(t, err, vocab.Unavailable)
+	require.Zero(t, n, "none of it is durable")
+
+	for _, i := range []int{0, 1} {
+		c.restartStorage(int(h.SIDs()[i]) - 1)
+	}
+	require.ErrorIs(t, f.Sync(), vocab.Unavailable)
+	require.NoError(t, f.Sync())
+	require.NoError(t, f.Close())
+	c.mount(t).holds("f", data)
+	_ = each.Close()
+}
+
+// lines collects a log.
+type lines struct {
+	mu   sync.Mutex // guards text
+	text []byte
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text = append(l.text, p...)
+	return len(p), nil
+}
+
+func (l *lines) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return bytes.Contains(l.text, []byte(text))
+}
+
+// A closed file that waits for its storages to be given up does not keep others from
+// being opened.
+func TestFilesAreGivenUpEachForItself(t *testing.T) {
+	s := newStall(t, form{layout: "0"})
+	s.m.write("durable", s.want)
+	synced := s.m.open("durable", os.O_RDWR)
+	require.NoError(t, synced.Sync())
+	require.NoError(t, synced.Close())
+	s.homes()[0].gate.freeze()
+	s.homes()[1].gate.freeze()
+	client := s.m.client
+	require.Eventually(t, func() bool { return client.Files() == 1 }, patience, time.Millisecond, "it is given up though the other cannot be")
+	s.homes()[0].gate.thaw()
+	s.homes()[1].gate.thaw()
+	s.sync()
+	s.survives(nil)
 }

@@ -14,6 +14,7 @@ const (
 	saveRounds    = 8    // rounds between two savings of what is written
 	maxIdle       = 1024 // closed files kept; more are retired at once
 	maxRetireOnce = 2048
+	tidyPatience  = 2 * time.Second // for closed files to become durable: who opens one waits meanwhile
 )
 
 // tidy saves, now and then, what was written, so that little must be written
@@ -37,7 +38,7 @@ func (c *Client) tidy(ctx context.Context) {
 		if save || round%saveRounds == 0 {
 			c.saveOpen(ctx)
 		}
-		if err := c.retire(ctx, c.idle(round)); err != nil && ctx.Err() == nil {
+		if err := c.retire(ctx, c.idle(round), tidyPatience); err != nil && ctx.Err() == nil {
 			c.log.Warn("closed files could not be given up yet", "err", err)
 		}
 	}
@@ -87,29 +88,70 @@ func (c *Client) idle(round int) []*file {
 	return idle
 }
 
-// retire makes the files durable and gives up their leases, with one request.
-func (c *Client) retire(ctx context.Context, files []*file) error {
+// retire makes the files durable and gives up their leases. Those that are durable
+// already go first: whoever wants to use them again does not wait for the others.
+func (c *Client) retire(ctx context.Context, files []*file, patience time.Duration) error {
+	var clean, rest []*file
+	for _, f := range files {
+		switch {
+		case !f.beginRetire():
+		case f.isClean():
+			clean = append(clean, f)
+		default:
+			rest = append(rest, f)
+		}
+	}
+	err := c.giveUpAll(ctx, clean)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return errors.Join(err, c.saveAndGiveUp(ctx, rest))
+}
+
+// saveAndGiveUp gives up those of the files that can be made durable before ctx ends.
+func (c *Client) saveAndGiveUp(ctx context.Context, files []*file) error {
 	var (
-		errs  []error
-		ready []*file
-		items []wire.ReleaseItem
+		errs        []error
+		sent, saved []*file
 	)
 	for _, f := range files {
-		if !f.beginRetire() {
-			continue
+		if err := f.sendDirty(ctx); err != nil {
+			errs = append(errs, err)
 		}
-		defer f.endRecall()
-		if err := f.flush(ctx); err != nil {
+	}
+	for _, f := range files {
+		if err := f.drain(ctx); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		ready = append(ready, f)
+		sent = append(sent, f)
 	}
-	if err := c.saveRuns(ctx, ready); err != nil {
-		return errors.Join(append(errs, err)...)
+	if err := c.saveRuns(ctx, sent); err != nil {
+		errs = append(errs, err)
 	}
-	c.tellFinal(ready)
-	for _, f := range ready {
+	for _, f := range files {
+		if f.isClean() {
+			saved = append(saved, f)
+		} else {
+			f.endRecall()
+		}
+	}
+	return joinErrors(append(errs, c.giveUpAll(ctx, saved)))
+}
+
+// isClean tells whether all that was written to the file is durable.
+func (f *file) isClean() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dirty == 0 && f.inFlight == 0 && len(f.runs) == 0
+}
+
+// giveUpAll gives up the leases of files that are being retired, with one request, and
+// ends that.
+func (c *Client) giveUpAll(ctx context.Context, files []*file) error {
+	var items []wire.ReleaseItem
+	c.tellFinal(files)
+	for _, f := range files {
+		defer f.endRecall()
 		f.mu.Lock()
 		if f.known || f.lease.Kind != wire.LeaseNone {
 			item := f.releaseItem(wire.LeaseNone)
@@ -123,18 +165,18 @@ func (c *Client) retire(ctx context.Context, files []*file) error {
 	if len(items) > 0 {
 		err = c.release(ctx, items...)
 	}
-	for _, f := range ready {
+	for _, f := range files {
 		f.mu.Lock()
 		f.giving = false
 		f.mu.Unlock()
 	}
 	if err != nil {
-		return errors.Join(append(errs, err)...)
+		return err
 	}
-	for _, f := range ready {
+	for _, f := range files {
 		c.retired(f)
 	}
-	return joinErrors(errs)
+	return nil
 }
 
 // beginRetire blocks new use of the file, if nobody uses it right now.
