@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -65,39 +66,62 @@ func fio(t *testing.T, dir string, bytes int64, run time.Duration) fioReport {
 // Storages hang by turns while fio reads, writes and syncs: no error, what was written
 // is right, and how long the longest pause was is told beside that of a run without.
 func TestStoragesHangUnderFio(t *testing.T) {
-	fioSize, span := int64(64*mib), scaled(16*time.Second, 60*time.Second)
 	need(t, "fio", "fio")
-	c := start(t, options{})
-	tell := func(what string, r fioReport) {
-		j := r.Jobs[0]
-		t.Logf("%s: %d reads %v; %d writes %v; %d syncs %v", what, j.Read.Latency.N, j.Read.Latency, j.Write.Latency.N, j.Write.Latency, j.Sync.Lat.N, j.Sync.Lat)
-	}
-	tell("nothing hangs", fio(t, c.mnt, fioSize, span))
+	for _, layout := range scaled([]string{"0"}, []string{"0", "1"}) {
+		t.Run(layout, func(t *testing.T) {
+			c := start(t, options{layout: layout})
+			const size = 64 * mib
+			span := scaled(16*time.Second, 60*time.Second)
+			tell(t, "nothing hangs", fio(t, c.mnt, size, span))
 
-	done := make(chan struct{})
-	hung := make(chan int, 1)
-	pids := c.pids()
-	go func() {
-		turns := 0
-		defer func() { hung <- turns }()
-		for n := 0; ; n++ {
-			pid := pids[daemon(n%4)]
-			for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
-				_ = syscall.Kill(pid, s)
-				select {
-				case <-done:
-					_ = syscall.Kill(pid, syscall.SIGCONT)
-					return
-				case <-time.After(2 * time.Second): // how long it hangs, and how long all is well
-				}
-			}
-			turns++
+			stop, hung := c.hangByTurns()
+			r := fio(t, c.mnt, size, span)
+			close(stop)
+			turns := <-hung
+			require.Positive(t, turns)
+			tell(t, fmt.Sprintf("a storage hung %d times", turns), r)
+			require.Eventually(t, func() bool { return c.status().Healthy }, await, tick)
+		})
+	}
+}
+
+func tell(t *testing.T, what string, r fioReport) {
+	j := r.Jobs[0]
+	t.Logf("%s: %d reads %v; %d writes %v; %d syncs %v", what, j.Read.Latency.N, j.Read.Latency, j.Write.Latency.N, j.Write.Latency, j.Sync.Lat.N, j.Sync.Lat)
+}
+
+// hangByTurns stops one storaged after the other, and lets it go on, until stop is closed.
+// Then hung tells how often.
+func (c *cluster) hangByTurns() (stop chan<- struct{}, hung <-chan int) {
+	const (
+		hanging = 2 * time.Second
+		well    = 2 * time.Second
+	)
+	var pids []int
+	for name, pid := range c.pids() {
+		if strings.HasPrefix(name, "storaged-") {
+			pids = append(pids, pid)
 		}
+	}
+	done, turns := make(chan struct{}), make(chan int, 1)
+	pause := func(d time.Duration) bool {
+		select {
+		case <-done:
+			return false
+		case <-time.After(d):
+			return true
+		}
+	}
+	go func() { // until stop is closed
+		n := 0
+		for more := true; more; n++ {
+			pid := pids[n%len(pids)]
+			_ = syscall.Kill(pid, syscall.SIGSTOP)
+			more = pause(hanging)
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+			more = more && pause(well)
+		}
+		turns <- n
 	}()
-	r := fio(t, c.mnt, fioSize, span)
-	close(done)
-	turns := <-hung
-	require.Positive(t, turns)
-	tell(fmt.Sprintf("a storage hung %d times", turns), r)
-	require.True(t, c.status().Healthy)
+	return done, turns
 }
