@@ -27,6 +27,7 @@ type options struct {
 	storages   int
 	export     string
 	blockSize  string
+	smallRoots int64 // bytes of a disk in memory for each storage; 0: all lie on one disk
 }
 
 func (o options) flags() []string {
@@ -70,7 +71,24 @@ func start(t *testing.T, o options) *cluster {
 	c := &cluster{t: t, opts: o, base: base, dir: filepath.Join(base, "cluster"), mnt: filepath.Join(base, "mnt")}
 	c.guard()
 	c.up()
+	if o.smallRoots > 0 {
+		c.down()
+		for sid := range o.storages {
+			c.smallRoot(sid + 1)
+		}
+		c.up()
+	}
 	return c
+}
+
+// smallRoot gives a storage a disk of its own.
+func (c *cluster) smallRoot(sid int) {
+	root := filepath.Join(c.dir, fmt.Sprint("storage_", sid))
+	require.NoError(c.t, os.Rename(root, root+".made"))
+	require.NoError(c.t, os.Mkdir(root, 0o700))
+	defer run(c.t, c.base, "cp", "-a", root+".made/.", root)
+	require.NoError(c.t, unix.Mount("rozo", root, "tmpfs", 0, fmt.Sprint("size=", c.opts.smallRoots)))
+	c.t.Cleanup(func() { require.NoError(c.t, unix.Unmount(root, unix.MNT_DETACH)) }) // finish, which comes later, stops who uses it
 }
 
 // diskDir is a temporary directory on a disk, which other users may pass.
