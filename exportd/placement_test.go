@@ -87,3 +87,43 @@ func TestChooseBalancesEqualStorages(t *testing.T) {
 		}
 	}
 }
+
+func TestReplacement(t *testing.T) {
+	for _, x := range []struct {
+		name     string
+		members  []string
+		position int
+		want     vocab.SID
+	}{
+		{"the one with most free space", []string{"a:10", "b:10", "c:10", "d:10", "e:20", "f:30"}, 0, 6},
+		{"a domain that no other has, before space", []string{"a:10", "b:10", "c:10", "d:10", "b:90", "a:20"}, 0, 6},
+		{"a domain twice rather than nobody", []string{"a:10", "b:10", "c:10", "d:10", "b:90"}, 0, 5},
+		{"not one that is down", []string{"a:10", "b:10", "c:10", "d:10", "e-", "f:1"}, 2, 6},
+		{"not one that is full", []string{"a:10", "b:10", "c:10", "d:10", "e:0"}, 2, 0},
+		{"nobody", []string{"a:10", "b:10", "c:10", "d:10"}, 1, 0},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			v := &volumeView{[]clusterView{makeCluster(1, x.members...)}}
+			require.Equal(t, x.want, replacement(v, &vocab.Distribution{CID: 1, SIDs: []vocab.SID{1, 2, 3, 4}}, x.position, 7))
+		})
+	}
+	require.Zero(t, replacement(&volumeView{}, &vocab.Distribution{CID: 1, SIDs: []vocab.SID{1, 2, 3, 4}}, 0, 7), "no such cluster")
+}
+
+func TestTooFull(t *testing.T) {
+	for _, x := range []struct {
+		name    string
+		members []string
+		want    int
+	}{
+		{"the fullest home, when another has room", []string{"a:30", "b:20", "c:30", "d:5", "e:60"}, 1},
+		{"not a spare", []string{"a:60", "b:60", "c:60", "d:5", "e:62"}, -1},
+		{"not for a little", []string{"a:30", "b:30", "c:30", "d:30", "e:33"}, -1},
+		{"nobody to go to", []string{"a:30", "b:20", "c:30", "d:5"}, -1},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			v := &volumeView{[]clusterView{makeCluster(1, x.members...)}}
+			require.Equal(t, x.want, tooFull(v, layout0, &vocab.Distribution{CID: 1, SIDs: []vocab.SID{1, 2, 3, 4}}, 7))
+		})
+	}
+}

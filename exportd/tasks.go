@@ -153,8 +153,8 @@ func (s *Server) saveTask(t *task) error {
 }
 
 func (s *Server) startTask(_ context.Context, r *wire.Request) (wire.Message, error) {
-	var m wire.TaskRequest
-	if err := r.Decode(&m); err != nil {
+	m, err := taskRequest(r)
+	if err != nil {
 		return nil, err
 	}
 	t, err := s.beginTask(m)
@@ -163,6 +163,14 @@ func (s *Server) startTask(_ context.Context, r *wire.Request) (wire.Message, er
 	}
 	report := s.report(t)
 	return &report, nil
+}
+
+// taskRequest decodes what only administration may ask.
+func taskRequest(r *wire.Request) (m wire.TaskRequest, err error) {
+	if r.Conn.Peer().Role != wire.RoleAdmin {
+		return m, vocab.Errorf(vocab.NotPermitted, "%v is for administration alone", r.Op)
+	}
+	return m, r.Decode(&m)
 }
 
 // idOf checks what a request names.
@@ -220,6 +228,9 @@ func (s *Server) beginTask(m wire.TaskRequest) (*task, error) {
 		}
 		if sto != nil {
 			x.setStorage(sto, storage)
+		}
+		if o := s.tasks[taskID{wire.TaskRebuild, id.place}]; o != nil && m.Kind == wire.TaskDrain && o.rec.State == wire.TaskRunning {
+			s.cancelRunning(x, o) // whoever drains it has given it up
 		}
 		x.set(taskKey(id.kind, id.place), &t.rec)
 		s.tasks[id] = t
@@ -303,8 +314,8 @@ func (s *Server) othersThan(sto *storage) error {
 
 // cancelTask ends a task; a storage that was being drained, or has been, gets files again.
 func (s *Server) cancelTask(_ context.Context, r *wire.Request) (wire.Message, error) {
-	var m wire.TaskRequest
-	if err := r.Decode(&m); err != nil {
+	m, err := taskRequest(r)
+	if err != nil {
 		return nil, err
 	}
 	id, err := s.idOf(&m)
@@ -323,18 +334,13 @@ func (s *Server) cancelTask(_ context.Context, r *wire.Request) (wire.Message, e
 	err = s.own(nil, func(x *tx) error {
 		s.tasksMu.Lock()
 		defer s.tasksMu.Unlock()
-		t.rec.State = wire.TaskCancelled
-		t.rec.Ended = x.now
-		x.set(taskKey(id.kind, id.place), &t.rec)
+		s.cancelRunning(x, t)
 		if sto := s.storages[id.place]; sto != nil && m.Kind == wire.TaskDrain {
 			s.storagesMu.Lock()
 			rec := sto.storageRecord
 			s.storagesMu.Unlock()
 			rec.draining = false
 			x.setStorage(sto, rec)
-		}
-		if t.cancel != nil {
-			x.hook(t.cancel)
 		}
 		return nil
 	})
@@ -344,6 +350,15 @@ func (s *Server) cancelTask(_ context.Context, r *wire.Request) (wire.Message, e
 	s.refreshViews()
 	report := s.report(t)
 	return &report, nil
+}
+
+// cancelRunning is called with tasksMu held.
+func (s *Server) cancelRunning(x *tx, t *task) {
+	t.rec.State, t.rec.Ended = wire.TaskCancelled, x.now
+	x.set(taskKey(t.id.kind, t.id.place), &t.rec)
+	if t.cancel != nil {
+		x.hook(t.cancel)
+	}
 }
 
 func (s *Server) report(t *task) wire.Task {

@@ -239,6 +239,10 @@ func (s *Server) walkFile(t *task, f *someFile, epoch vocab.Epoch, rate uint64) 
 		return err
 	}
 	found.Lost += got.Lost
+	if got.Lost > 0 {
+		s.log.Error("blocks of a file are lost: too few projections are left; what can be read of it can be copied, the rest comes from a backup",
+			"export", f.exp.Root, "ino", uint64(f.ino), "fid", f.placement.FID.String(), "blocks", got.Lost)
+	}
 	found.Moved += moved
 	t.rec.Files++
 	t.rec.Bytes += f.size - min(counted, f.size)

@@ -12,6 +12,11 @@ import (
 	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
+// doubtPatience is how long storages that do not answer are waited for when those that do
+// disagree about a block. It is long, since this happens only if something else is wrong
+// besides, and believing the wrong ones would give wrong content.
+const doubtPatience = 5 * time.Second
+
 // answer is what one storage said of a run of blocks.
 type answer struct {
 	position int
@@ -120,6 +125,7 @@ func (r *fetcher) collect() error {
 	layout := r.f.coder.Geometry.Layout
 	changed := r.f.c.pool.watch()
 	r.askMore(int(layout.Inverse))
+	began := time.Now()
 	timer := time.NewTimer(r.hedgeDelay())
 	defer timer.Stop()
 	for r.open > 0 {
@@ -145,7 +151,7 @@ func (r *fetcher) collect() error {
 			r.take(a)
 		case <-timer.C:
 			r.markLate()
-			if !r.askMore(r.waiting) {
+			if !r.askMore(r.waiting) && time.Since(began) > doubtPatience {
 				r.settleFor()
 			}
 			timer.Reset(lateReadMax)

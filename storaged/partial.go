@@ -127,8 +127,10 @@ func (s *slotFile) mark(req *wire.MarkRequest, touched map[int]bool) error {
 	if !req.Partial {
 		return nil // nothing to be known of what is not there
 	}
-	if err := s.clearFormless(); err != nil {
-		return err
+	if s.state == formless {
+		if err := s.clearFormless(); err != nil {
+			return err
+		}
 	}
 	return s.form(req)
 }
