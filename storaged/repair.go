@@ -18,6 +18,7 @@ import (
 const (
 	repairSpan  = 20 * time.Second // after which a request ends, to be gone on with
 	repairBurst = 1 << 20          // bytes that may go beyond a rate
+	repairSync  = 64 << 20         // bytes written before they are synced: no sync takes long
 	finalRounds = 4                // attempts to see what all storages know to be final
 )
 
@@ -45,6 +46,7 @@ type repairer struct {
 	reply *wire.RepairReply
 	pace  *rate.Limiter // nil: as fast as it goes
 	wrote []bool        // by position: to be synced
+	owed  int           // bytes written since the last sync
 	final vocab.Version // up to which all is known to be final
 }
 
@@ -147,6 +149,7 @@ func (w *repairer) syncWrote(ctx context.Context) error {
 			positions = append(positions, p)
 		}
 	}
+	w.owed = 0
 	return w.each(ctx, positions, w.sync)
 }
 
@@ -450,11 +453,16 @@ func (w *repairer) do(ctx context.Context, j *job) error {
 	for _, i := range j.lacking {
 		w.wrote[i] = true
 		w.reply.Written += uint64(len(runs[i]))
+		w.owed += len(runs[i])
 		if err := w.slow(ctx, len(runs[i])); err != nil {
 			return err
 		}
 	}
-	return w.each(ctx, j.lacking, func(ctx context.Context, i int) error { return w.put(ctx, i, j.first, len(j.what), runs[i]) })
+	err = w.each(ctx, j.lacking, func(ctx context.Context, i int) error { return w.put(ctx, i, j.first, len(j.what), runs[i]) })
+	if err != nil || w.owed < repairSync {
+		return err
+	}
+	return w.syncWrote(ctx)
 }
 
 // discardSpares discards what is superfluous, after all homes have synced.
