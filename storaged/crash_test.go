@@ -79,9 +79,6 @@ func (m *crashModel) say(b uint64, v vocab.Version, void bool) {
 
 func (m *crashModel) write() {
 	v, first := m.version(), m.r.Uint64N(crashBlocks/2)
-	if v.Compare(m.final) <= 0 {
-		return // as only repair does: a final discard of a range leaves nothing to hold it back
-	}
 	count := 1 + m.r.IntN(20)
 	if m.r.IntN(4) == 0 {
 		count = len(large(v)) + m.r.IntN(20)
@@ -91,12 +88,42 @@ func (m *crashModel) write() {
 		if m.blocks[b][v] != nil {
 			return // a version is given once
 		}
+		if v.Compare(m.final) <= 0 && !m.isDiscarded(b, v) {
+			return // nobody needs it: whether it is kept does not matter
+		}
 	}
 	m.note("write %v at %d, %d blocks", v, first, count)
 	m.g.write(first, slices.Repeat([]vocab.Version{v}, count)...)
 	for b := first; b < first+uint64(count); b++ {
 		m.say(b, v, false)
 	}
+}
+
+// writeLate writes what must be held back: a version below a discard that was synced.
+func (m *crashModel) writeLate() {
+	first := m.r.Uint64N(crashBlocks)
+	for b := first; b < crashBlocks; b++ {
+		for w, s := range m.blocks[b] {
+			v := version(w.Counter - 1)
+			if !s.void || v.Absent() || m.blocks[b][v] != nil || !m.isDiscarded(b, v) {
+				continue
+			}
+			m.note("write %v at %d, late", v, b)
+			m.g.write(b, v)
+			m.say(b, v, false)
+			return
+		}
+	}
+}
+
+// isDiscarded tells whether a version of a block must be held back.
+func (m *crashModel) isDiscarded(b uint64, v vocab.Version) bool {
+	for w, s := range m.blocks[b] {
+		if s.void && s.synced && !s.maybe && w.Compare(v) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *crashModel) discard() {
@@ -106,11 +133,8 @@ func (m *crashModel) discard() {
 	if toEnd {
 		count = 0
 	}
-	if len(m.blocks) == 0 {
-		return // it would keep nothing
-	}
 	m.note("discard %v at %d, %d blocks", v, first, count)
-	err := m.g.send(wire.OpDiscard, &wire.DiscardRequest{Target: m.g.to, Run: m.g.run(first, count), Version: v}, nil, &wire.BootReply{})
+	err := m.g.send(wire.OpDiscard, &wire.DiscardRequest{Target: m.g.to, Run: m.g.run(first, count), Version: v, PayloadBytes: testPayload}, nil, &wire.BootReply{})
 	if err != nil {
 		require.ErrorIs(m.g.t, err, vocab.Overloaded)
 		m.note("refused")
@@ -280,7 +304,7 @@ func TestNothingSyncedIsLostWithThePower(t *testing.T) {
 				}
 			})
 			for range 60 {
-				switch m.r.IntN(12) {
+				switch m.r.IntN(13) {
 				case 0:
 					m.discard()
 				case 1, 2:
@@ -293,6 +317,8 @@ func TestNothingSyncedIsLostWithThePower(t *testing.T) {
 					m.restart(m.r.IntN(3) > 0)
 				case 6:
 					m.check()
+				case 7:
+					m.writeLate()
 				default:
 					m.write()
 				}

@@ -22,6 +22,14 @@ func (s *Server) discard(ctx context.Context, r *wire.Request) (wire.Message, wi
 	if req.Version.Absent() || req.Version.Epoch > req.Epoch {
 		return nil, wire.Bulk{}, vocab.Errorf(vocab.Invalid, "discard by version %v under epoch %d", req.Version, uint64(req.Epoch))
 	}
+	if req.PayloadBytes > maxPayloadBytes {
+		return nil, wire.Bulk{}, vocab.Errorf(vocab.Invalid, "discard in a file of payloads of %d bytes", req.PayloadBytes)
+	}
+	if req.Count > 0 && r.Conn.Peer().Role == wire.RoleClient {
+		if err := rt.journal.awaitRoom(ctx); err != nil {
+			return nil, wire.Bulk{}, err
+		}
+	}
 	leave, err := rt.enter(ctx, &req.Target)
 	if err != nil {
 		return nil, wire.Bulk{}, err
@@ -29,18 +37,17 @@ func (s *Server) discard(ctx context.Context, r *wire.Request) (wire.Message, wi
 	defer leave()
 	f := rt.files.acquire(req.FID)
 	defer rt.files.release(f)
-	if err := f.discard(&req.Run, req.Version); err != nil {
+	if err := f.discard(&req.Run, req.Version, req.PayloadBytes); err != nil {
 		return nil, wire.Bulk{}, err
 	}
+	rt.journal.foldSoon()
 	return &wire.BootReply{Boot: s.boot}, wire.Bulk{}, nil
 }
 
 // discard records that what the run has up to the version reads as absent. It is durable
-// after the next sync, and what it discards is taken away once the version is final.
-//
-// BUG: a file that has nothing on this storage keeps no discard: a write that is older and
-// arrives after it is kept.
-func (s *slotFile) discard(run *wire.Run, v vocab.Version) error {
+// after the next sync, and what it discards is taken away once the version is final. A file
+// that has nothing on this storage keeps it if payloadBytes is given.
+func (s *slotFile) discard(run *wire.Run, v vocab.Version, payloadBytes uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.deleted {
@@ -49,29 +56,38 @@ func (s *slotFile) discard(run *wire.Run, v vocab.Version) error {
 	if err := s.open(); err != nil {
 		return err
 	}
-	switch s.state {
-	case formless:
+	switch {
+	case s.state == formless && payloadBytes == 0:
 		return nil
-	case broken:
+	case s.state == broken:
 		return s.brokenHeader()
 	}
 	if err := s.checkGeneration(run.Generation); err != nil {
 		return err
 	}
-	h := s.head.clone()
-	h.Generation = max(h.Generation, run.Generation)
-	h.MaxEpoch = max(h.MaxEpoch, v.Epoch)
-	var beside []*record
-	if run.Count > 0 {
-		beside = append(beside, voidRecord(run, v))
-	} else if !h.addCut(cut{run.First, v}) {
-		return vocab.Errorf(vocab.Overloaded, "file %v: %d truncations are not final: sync them first", s.fid, maxCuts)
-	} else if h.forgets(&s.head, run.First) {
-		if err := s.outliveCuts(); err != nil {
-			return err
+	if err := s.clearFormless(); err != nil {
+		return err
+	}
+	h, changed := s.headFor(run.Generation, v.Epoch, payloadBytes)
+	var records []*record
+	if run.Count == 0 {
+		changed = true
+		if !h.addCut(cut{run.First, v}) {
+			return vocab.Errorf(vocab.Overloaded, "file %v: %d truncations are not final: sync them first", s.fid, maxCuts)
+		}
+		if h.forgets(&s.head, run.First) {
+			if err := s.outliveCuts(); err != nil {
+				return err
+			}
 		}
 	}
-	if err := s.setHead(h, beside...); err != nil {
+	if changed {
+		records = append(records, headRecord(h))
+	}
+	if run.Count > 0 {
+		records = append(records, voidRecord(run, h.PayloadBytes, v))
+	}
+	if err := s.record(records...); err != nil {
 		return err
 	}
 	s.raiseNewest(v)

@@ -36,6 +36,8 @@
 //     and kept until the fold is synced too. Below the covered end a slot that
 //     does not check has rotted; behind it, nobody was promised it.
 //   - The header of a slot file changes in the journal first.
+//   - What was discarded stays away: what a client wrote before it and that arrives later
+//     is hidden or left out, also when the discard itself is forgotten.
 //   - A version equal to one that is there is kept again when that has rotted.
 //   - A reply to a sync means that everything written to the files before under
 //     this boot lies on the disk, the files' directory entries too. A reply to a

@@ -174,17 +174,26 @@ func (s *slotFile) foldSlots(seg *segment) error {
 			blocks = append(blocks, block)
 		}
 	}
-	if len(blocks) == 0 {
-		return nil
+	if len(blocks) == 0 && (s.f != nil || s.log.headAt != seg) {
+		return nil // else the header needs a place
 	}
 	slices.Sort(blocks)
 	if err := s.create(); err != nil {
 		return err
 	}
 	s.folded = map[uint64]vocab.Version{}
+	h := s.head.clone()
 	for _, block := range blocks {
 		e, _ := s.finalEntry(s.log.blocks[block])
 		s.folded[block] = e.version
+		if e.bytes == 0 {
+			h.forget(e.version)
+		}
+	}
+	if h.Forgotten != s.head.Forgotten { // durable before the discard leaves the journal
+		if err := s.setHead(h); err != nil {
+			return err
+		}
 	}
 	buf := wire.NewBuffer(max(int(s.head.stride()), foldBytes))
 	defer buf.Release()
@@ -219,11 +228,15 @@ func (s *slotFile) foldRun(blocks []uint64, b []byte) (n int, err error) {
 	for n < len(blocks) && blocks[n] == blocks[0]+uint64(n) && (n+1)*stride <= len(b) {
 		e, _ := s.finalEntry(s.log.blocks[blocks[n]])
 		h, state := s.headerInPlace(blocks[n])
-		if e.bytes == 0 || state == wire.SlotPresent && h.Version.Compare(e.version) > 0 {
-			if n > 0 {
-				break
+		if newer := state == wire.SlotPresent && h.Version.Compare(e.version) > 0; newer || e.bytes == 0 {
+			switch {
+			case n > 0:
+			case newer:
+				return 1, nil
+			default:
+				return s.foldVoids(blocks)
 			}
-			return 1, s.foldVoid(blocks[0], e, h, state)
+			break
 		}
 		slot := b[n*stride : (n+1)*stride]
 		got, err := e.read(slot)
@@ -243,13 +256,26 @@ func (s *slotFile) foldRun(blocks []uint64, b []byte) (n int, err error) {
 	return n, nil
 }
 
-// foldVoid takes the slot of a block away that was discarded.
-func (s *slotFile) foldVoid(block uint64, e entry, h wire.SlotHeader, state wire.SlotState) error {
-	if e.bytes > 0 || state == wire.SlotAbsent || state == wire.SlotPresent && h.Version.Compare(e.version) > 0 {
-		return nil
+// foldVoids takes away the slots of the first of the blocks and of those that follow it, as
+// far as they were discarded, and tells how many.
+func (s *slotFile) foldVoids(blocks []uint64) (n int, err error) {
+	there := 0 // of the first ones, up to the last that has something in place
+	for n < len(blocks) && blocks[n] == blocks[0]+uint64(n) {
+		e, _ := s.finalEntry(s.log.blocks[blocks[n]])
+		h, state := s.headerInPlace(blocks[n])
+		if e.bytes > 0 || state == wire.SlotPresent && h.Version.Compare(e.version) > 0 {
+			break
+		}
+		n++
+		if state != wire.SlotAbsent {
+			there = n
+		}
 	}
-	s.owes = true
-	return s.drop(block, block+1)
+	if there > 0 {
+		s.owes = true
+		err = s.drop(blocks[0], blocks[0]+uint64(there))
+	}
+	return n, err
 }
 
 // headerInPlace reads the header of a slot in place.
@@ -306,18 +332,24 @@ func (s *slotFile) leave(seg *segment) error {
 			return err
 		}
 	}
+	var voids []uint64
 	for block, all := range s.log.blocks {
 		// What a newer final version has replaced must not come behind it: at the next
 		// start it would be taken for what is to be folded.
 		final, _ := s.finalEntry(all)
 		s.log.drop(block, func(v vocab.Version) bool { return v.Compare(final.version) < 0 })
 		for _, e := range s.log.blocks[block] {
-			if e.seg == seg {
+			if e.seg == seg && e.bytes == 0 {
+				voids = append(voids, block)
+			} else if e.seg == seg {
 				if err := s.moveUp(block, e); err != nil {
 					return err
 				}
 			}
 		}
+	}
+	if err := s.moveVoids(seg, voids); err != nil {
+		return err
 	}
 	if s.log.empty() {
 		s.root.journal.forget(s.fid)
@@ -326,11 +358,39 @@ func (s *slotFile) leave(seg *segment) error {
 	return nil
 }
 
-// moveUp writes an entry to the end of the journal.
-func (s *slotFile) moveUp(block uint64, e entry) error {
-	if e.bytes == 0 {
-		return s.record(voidRecord(&wire.Run{FID: s.fid, First: block, Count: 1}, e.version))
+// moveVoids writes the discards of blocks that lie in a segment to the end of the journal,
+// those of consecutive blocks by one version together.
+func (s *slotFile) moveVoids(seg *segment, blocks []uint64) error {
+	type void struct {
+		block   uint64
+		version vocab.Version
 	}
+	var all []void
+	slices.Sort(blocks)
+	for _, b := range slices.Compact(blocks) {
+		for _, e := range s.log.blocks[b] {
+			if e.seg == seg && e.bytes == 0 {
+				all = append(all, void{b, e.version})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b void) int { return a.version.Compare(b.version) })
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && n < wire.MaxRunBlocks && all[n] == (void{all[0].block + uint64(n), all[0].version}) {
+			n++
+		}
+		run := wire.Run{FID: s.fid, First: all[0].block, Count: uint32(n)}
+		if err := s.record(voidRecord(&run, s.head.PayloadBytes, all[0].version)); err != nil {
+			return err
+		}
+		all = all[n:]
+	}
+	return nil
+}
+
+// moveUp writes the slot of an entry to the end of the journal.
+func (s *slotFile) moveUp(block uint64, e entry) error {
 	b := make([]byte, e.bytes)
 	if got, err := e.read(b); err != nil || got < len(b) {
 		return s.root.failure("read the journal", err)

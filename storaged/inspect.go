@@ -51,22 +51,43 @@ func (s *Server) versions(ctx context.Context, r *wire.Request) (wire.Message, w
 				return false, nil
 			}
 			for _, below := range []vocab.Version{{}, next(final)} {
-				h, state, err := f.newestHeader(b, below, req.Verify)
-				switch {
-				case err != nil:
+				v, ok, err := f.blockVersion(b, below, final, req.Verify)
+				if err != nil {
 					return false, err
-				case state == wire.SlotPresent:
-					reply.Blocks = append(reply.Blocks, wire.BlockVersion{Block: b, Version: h.Version, Projection: h.Projection})
-				case state == wire.SlotBroken:
-					reply.Blocks = append(reply.Blocks, wire.BlockVersion{Block: b})
 				}
-				if state != wire.SlotPresent || h.Version.Compare(final) <= 0 {
+				if ok {
+					reply.Blocks = append(reply.Blocks, v)
+				}
+				if v.Version.Compare(final) <= 0 {
 					break
 				}
 			}
 			return true, nil
 		})
 	})
+}
+
+// blockVersion is the newest version of a block below a bound, or the newest discard unless
+// that is final; ok is false if there is neither.
+func (s *slotFile) blockVersion(block uint64, below, final vocab.Version, verify bool) (v wire.BlockVersion, ok bool, err error) {
+	v.Block = block
+	h, state, err := s.newestHeader(block, below, verify)
+	switch {
+	case err != nil:
+		return v, false, err
+	case state == wire.SlotPresent:
+		v.Version, v.Projection = h.Version, h.Projection
+	case state == wire.SlotAbsent:
+		d := s.head.cutBy(block, below)
+		if e, ok := s.log.of(block, below); ok && e.bytes == 0 && e.version.Compare(d) > 0 {
+			d = e.version
+		}
+		if d.Compare(final) <= 0 {
+			return v, false, nil
+		}
+		v.Version, v.Projection = d, wire.Discarded
+	}
+	return v, true, nil
 }
 
 // next is the version after v.

@@ -44,7 +44,7 @@ type journal struct {
 	mu       sync.Mutex // guards the rest; taken last, never held during I/O
 	segments []*segment // the oldest first, the current one last
 	files    map[vocab.FID]*pending
-	bytes    int64         // of all segments
+	bytes    int64         // of all segments, and what their discards will free
 	room     chan struct{} // closed and replaced when bytes falls
 }
 
@@ -53,6 +53,7 @@ type segment struct {
 	seq  uint64
 	f    disk.File
 	size int64                  // guarded by journal.appending while it is the current one
+	owed int64                  // of its records, guarded likewise
 	fids map[vocab.FID]struct{} // guarded by journal.mu: files that have records here
 }
 
@@ -90,6 +91,29 @@ func (p *pending) of(block uint64, below vocab.Version) (entry, bool) {
 		}
 	}
 	return entry{}, false
+}
+
+// within lists the blocks from from to to that have entries, in order.
+func (p *pending) within(from, to uint64) (blocks []uint64) {
+	if p == nil {
+		return nil
+	}
+	to = min(to, p.end)
+	if from < to && to-from <= uint64(len(p.blocks)) {
+		for b := from; b < to; b++ {
+			if len(p.blocks[b]) > 0 {
+				blocks = append(blocks, b)
+			}
+		}
+		return blocks
+	}
+	for b := range p.blocks {
+		if from <= b && b < to {
+			blocks = append(blocks, b)
+		}
+	}
+	slices.Sort(blocks)
+	return blocks
 }
 
 func (p *pending) add(block uint64, e entry) {
@@ -152,7 +176,7 @@ func (j *journal) replay() error {
 		if err := j.replaySegment(s, before); err != nil {
 			return fmt.Errorf("%s: %w", segmentName(seq), err)
 		}
-		j.bytes += s.size
+		j.bytes += s.size + s.owed
 		// What was read may be in the kernel's memory alone.
 		if err := s.f.Datasync(); err != nil {
 			return err
@@ -200,6 +224,7 @@ func (j *journal) replaySegment(s *segment, before int64) error {
 		}
 		j.note(s, s.size, r)
 		s.size += r.length()
+		s.owed += r.owed()
 	}
 	if covered > s.size {
 		return vocab.Errorf(vocab.Corrupt, "the record at byte %d fails its checksum, but it had been synced", s.size)
@@ -287,14 +312,14 @@ func (j *journal) begin() error {
 func (j *journal) append(records ...*record) error {
 	j.appending.Lock()
 	defer j.appending.Unlock()
-	if j.current.size >= j.limit/journalSegments {
+	if j.current.size+j.current.owed >= j.limit/journalSegments {
 		if err := j.begin(); err != nil {
 			return err
 		}
 	}
 	s := j.current
 	parts := make([][]byte, 0, 3*len(records))
-	total := int64(0)
+	total, owed := int64(0), int64(0)
 	for _, r := range records {
 		r.covered = j.synced
 		parts = append(parts, r.marshal(s.seq), r.bulk)
@@ -302,6 +327,7 @@ func (j *journal) append(records ...*record) error {
 			parts = append(parts, padding[:n])
 		}
 		total += r.length()
+		owed += r.owed()
 	}
 	if err := s.f.WriteVec(parts, s.size); err != nil {
 		_ = s.f.Truncate(s.size) // what stays is behind the end, and overwritten
@@ -315,7 +341,8 @@ func (j *journal) append(records ...*record) error {
 		off += r.length()
 	}
 	s.size += total
-	j.bytes += total
+	s.owed += owed
+	j.bytes += total + owed
 	return nil
 }
 
@@ -433,7 +460,7 @@ func (j *journal) remove(s *segment) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.segments = slices.DeleteFunc(j.segments, func(o *segment) bool { return o == s })
-	j.bytes -= s.size
+	j.bytes -= s.size + s.owed
 	close(j.room)
 	j.room = make(chan struct{})
 	return s.f.Close()

@@ -121,6 +121,9 @@ func (s *slotFile) mark(req *wire.MarkRequest, touched map[int]bool) error {
 			return err
 		}
 		h := s.head.clone()
+		if h.Partial && !req.Partial {
+			h.forget(h.Final) // it has not seen all discards
+		}
 		h.Partial, h.Generation = req.Partial, max(h.Generation, req.Generation)
 		return s.setHead(h)
 	}

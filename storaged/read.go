@@ -3,6 +3,7 @@ package storaged
 import (
 	"context"
 	"io"
+	"math"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -154,7 +155,8 @@ func (s *slotFile) read(ctx context.Context, p readPlan, reply *wire.ReadReply) 
 
 // withLogged adds the blocks from from to to that the journal has slots of.
 func (s *slotFile) withLogged(inPlace []extent, from, to uint64) []extent {
-	if s.log == nil || len(s.log.blocks) == 0 || from >= s.log.end {
+	logged := s.log.within(from, to)
+	if len(logged) == 0 {
 		return inPlace
 	}
 	var all []extent
@@ -166,14 +168,17 @@ func (s *slotFile) withLogged(inPlace []extent, from, to uint64) []extent {
 		all = append(all, e)
 	}
 	next := inPlace
-	for b := from; b < to; b++ {
-		if len(next) > 0 && b == next[0].from {
+	for _, b := range logged {
+		for len(next) > 0 && next[0].from <= b {
 			add(next[0])
-			b = next[0].to - 1
 			next = next[1:]
-		} else if len(s.log.blocks[b]) > 0 {
+		}
+		if len(all) == 0 || b >= all[len(all)-1].to {
 			add(extent{b, b + 1})
 		}
+	}
+	for _, e := range next {
+		add(e)
 	}
 	return all
 }
@@ -181,6 +186,11 @@ func (s *slotFile) withLogged(inPlace []extent, from, to uint64) []extent {
 // dataExtents lists what of the slots from to to is not a hole, without looking
 // for holes in a file that has none.
 func (s *slotFile) dataExtents(from, to uint64) (all []extent, err error) {
+	return s.someExtents(from, to, math.MaxInt)
+}
+
+// someExtents is dataExtents for no more than most of them.
+func (s *slotFile) someExtents(from, to uint64, most int) (all []extent, err error) {
 	if from >= to || s.f == nil {
 		return nil, nil
 	}
@@ -191,7 +201,7 @@ func (s *slotFile) dataExtents(from, to uint64) (all []extent, err error) {
 	if allocated >= s.size {
 		return []extent{{from, to}}, nil
 	}
-	for from < to {
+	for from < to && len(all) < most {
 		at, err := s.f.NextData(s.head.offset(from))
 		if err == io.EOF {
 			break

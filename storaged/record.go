@@ -34,7 +34,8 @@ const (
 //	5  u8  kind
 //	6  u16 0
 //	8  u32 bytes of body; the next record begins at the next multiple of 64
-//	12 u32 payload bytes of the slots: their stride is 64 more, the last may be shorter
+//	12 u32 payload bytes of the slots: their stride is 64 more, the last may be shorter;
+//	       of a void, of the slots that the file has
 //	16 [16] fid
 //	32 u64 first block
 //	40 u64 bytes of the segment that a sync had covered when this was written; in a
@@ -70,11 +71,11 @@ func headRecord(h fileHeader) *record {
 }
 
 // voidRecord discards the blocks of a run.
-func voidRecord(run *wire.Run, v vocab.Version) *record {
+func voidRecord(run *wire.Run, payloadBytes uint32, v vocab.Version) *record {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(v.Epoch))
 	b = binary.LittleEndian.AppendUint64(b, v.Counter)
 	b = binary.LittleEndian.AppendUint32(b, wire.Checksum(b))
-	r := &record{kind: recordVoid, fid: run.FID, first: run.First, body: len(b), bulk: b}
+	r := &record{kind: recordVoid, fid: run.FID, first: run.First, payloadBytes: payloadBytes, body: len(b), bulk: b}
 	r.setVersions(v, int(run.Count))
 	return r
 }
@@ -87,6 +88,16 @@ func (r *record) setVersions(v vocab.Version, n int) {
 }
 
 const voidBytes = 20
+
+// owed is what a record will free when it is folded: a discarded block is taken for as
+// large as its slot, so that discards are folded, and their memory is bounded, as if they
+// were overwrites.
+func (r *record) owed() int64 {
+	if r.kind != recordVoid {
+		return 0
+	}
+	return int64(len(r.versions)) * (wire.SlotHeaderBytes + int64(r.payloadBytes))
+}
 
 func (r *record) padding() int  { return (recordAlign - r.body%recordAlign) % recordAlign }
 func (r *record) length() int64 { return int64(recordHeader + r.body + r.padding()) }

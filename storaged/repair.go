@@ -2,6 +2,7 @@ package storaged
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -19,7 +20,7 @@ const (
 	repairSpan  = 20 * time.Second // after which a request ends, to be gone on with
 	repairBurst = 1 << 20          // bytes that may go beyond a rate
 	repairSync  = 64 << 20         // bytes written before they are synced: no sync takes long
-	finalRounds = 4                // attempts to see what all storages know to be final
+	finalRounds = 4                // attempts to see what does not change meanwhile
 )
 
 // repair serves OpRepair (docs/design/0002-versions-journal-recovery.md).
@@ -71,10 +72,7 @@ func (w *repairer) run(ctx context.Context) error {
 	}
 	var last *window
 	for from, began := w.req.From, time.Now(); ; {
-		all, err := w.window(ctx, from)
-		if err == nil {
-			err = w.repairWindow(ctx, all)
-		}
+		all, err := w.pass(ctx, from)
 		if err != nil {
 			return err
 		}
@@ -91,6 +89,23 @@ func (w *repairer) run(ctx context.Context) error {
 		return err
 	}
 	return w.finish(ctx, last)
+}
+
+// pass repairs the blocks from one on that are looked at together. When discards were
+// forgotten after it had looked it looks again.
+func (w *repairer) pass(ctx context.Context, from uint64) (*window, error) {
+	for round := 1; ; round++ {
+		before := *w.reply
+		all, err := w.window(ctx, from)
+		if err == nil {
+			err = w.repairWindow(ctx, all)
+		}
+		if round == finalRounds || !errors.Is(err, vocab.Busy) {
+			return all, err
+		}
+		before.Written = w.reply.Written
+		*w.reply = before
+	}
 }
 
 // join has the storages that are new in the distribution forget what they have of the file
@@ -159,7 +174,7 @@ type window struct {
 	told      []vocab.Version
 	condition []wire.FileCondition      // by position
 	blocks    map[uint64][]block.Answer // final versions, by position; Silent: it cannot tell
-	newer     map[uint64][]block.Answer // versions that are not final
+	newer     map[uint64][]block.Answer // versions that are not final; Absent: a discard
 	broken    map[uint64]uint32         // bits of positions: it has something that failed a check
 }
 
@@ -179,6 +194,12 @@ func (w *repairer) window(ctx context.Context, first uint64) (*window, error) {
 			}
 		}
 		if final == w.final {
+			for p, r := range replies {
+				w.seen[p] = r.Final
+				if r.Final.Compare(final) > 0 {
+					w.seen[p] = final // the rest is not for this repair to judge
+				}
+			}
 			return w.gather(first, replies), nil
 		}
 		w.final = final
@@ -220,7 +241,7 @@ func (w *repairer) gather(first uint64, replies []wire.VersionsReply) *window {
 	for p, r := range replies {
 		for _, b := range r.Blocks {
 			into := all.blocks
-			if b.Version.Compare(w.final) > 0 {
+			if b.Version.Compare(w.final) > 0 || b.Projection == wire.Discarded {
 				into = all.newer
 			}
 			if all.next > 0 && b.Block >= all.next {
@@ -230,9 +251,12 @@ func (w *repairer) gather(first uint64, replies []wire.VersionsReply) *window {
 				into[b.Block] = w.absent(all.condition)
 			}
 			a := block.Answer{State: block.Present, Projection: b.Projection, Version: b.Version}
-			if b.Version.Absent() {
+			switch {
+			case b.Version.Absent():
 				a = block.Answer{State: block.Silent}
 				all.broken[b.Block] |= 1 << p
+			case b.Projection == wire.Discarded:
+				a = block.Answer{State: block.Absent, Version: b.Version}
 			}
 			into[b.Block][p] = a
 		}
@@ -287,8 +311,8 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 			return err
 		}
 	}
-	for _, answers := range all.newer {
-		if w.isBusy(answers) {
+	for b, answers := range all.newer {
+		if w.isBusy(answers, all.blocks[b]) {
 			w.reply.Busy++
 		}
 	}
@@ -375,16 +399,19 @@ func (w *repairer) isSuperfluous(position int, v vocab.Version, answers []block.
 	return position >= int(w.coder.Geometry.Layout.Forward)
 }
 
-// isBusy tells whether a version that is not final has yet to reach homes.
-func (w *repairer) isBusy(answers []block.Answer) bool {
-	var v vocab.Version
+// isBusy tells whether a version that is not final has yet to reach homes, or a discard also
+// others that have something final, of which nil tells nothing.
+func (w *repairer) isBusy(answers, final []block.Answer) bool {
+	var newest block.Answer
 	for _, a := range answers {
-		if a.Version.Compare(v) > 0 {
-			v = a.Version
+		if a.Version.Compare(newest.Version) > 0 {
+			newest = a
 		}
 	}
-	for i := range int(w.coder.Geometry.Layout.Forward) {
-		if answers[i].Version != v || int(answers[i].Projection) != i {
+	for p, a := range answers {
+		switch {
+		case newest.State == block.Absent && p < len(final) && final[p].State == block.Present && a.Version != newest.Version,
+			p < int(w.coder.Geometry.Layout.Forward) && (a.Version != newest.Version || a.State == block.Present && int(a.Projection) != p):
 			return true
 		}
 	}

@@ -52,7 +52,7 @@ func (s *Server) settling(ctx context.Context, r *wire.Request, req *wire.Settle
 	}
 	w := &settler{
 		s: s, req: req, coder: coder, fid: req.Placement.FID, peers: make([]*wire.Conn, len(sids)),
-		boots: make([]vocab.Boot, len(sids)), at: make([]int, layout.Forward), version: vocab.Version{Epoch: req.Epoch},
+		boots: make([]vocab.Boot, len(sids)), seen: make([]vocab.Version, len(sids)), at: make([]int, layout.Forward), version: vocab.Version{Epoch: req.Epoch},
 	}
 	w.dial(ctx)
 	if err := do(w); err != nil {
@@ -67,10 +67,11 @@ type settler struct {
 	req     *wire.SettleRequest
 	coder   *block.Coder
 	fid     vocab.FID
-	peers   []*wire.Conn  // by position; nil: not reached
-	boots   []vocab.Boot  // by position: under which what was written was taken
-	at      []int         // by projection: the position that gets it
-	version vocab.Version // the last that was given
+	peers   []*wire.Conn    // by position; nil: not reached
+	boots   []vocab.Boot    // by position: under which what was written was taken
+	seen    []vocab.Version // by position: what it said to be final when it was looked at to be repaired
+	at      []int           // by projection: the position that gets it
+	version vocab.Version   // the last that was given
 }
 
 func (w *settler) run(ctx context.Context) error {
@@ -382,7 +383,7 @@ func (w *settler) write(ctx context.Context, b uint64, v vocab.Version, all []he
 // put writes the slots of consecutive blocks to a position.
 func (w *settler) put(ctx context.Context, position int, first uint64, count int, slots []byte) error {
 	var reply wire.WriteReply
-	req := wire.WriteRequest{Target: w.target(position), Run: w.runOf(first, count), PayloadBytes: uint32(w.coder.RoomAt(position))}
+	req := wire.WriteRequest{Target: w.target(position), Run: w.runOf(first, count), PayloadBytes: uint32(w.coder.RoomAt(position)), Seen: w.seen[position]}
 	buf, err := w.call(ctx, position, wire.OpWrite, &req, slots, &reply)
 	buf.Release()
 	return w.took(position, reply.Boot, err)

@@ -41,7 +41,8 @@ type cut struct {
 //	112 u64 covered: the slots in place below this block have been synced
 //	120 u64 epoch, u64 counter of the final version
 //	136 u64 settled: the slots in place below this block are of final versions
-//	144 [44] 0
+//	144 u64 epoch, u64 counter of the forgotten version
+//	160 [28] 0
 //	188 u32 CRC32C of the 188 bytes before
 //
 // After a crash epoch and final version may be too low for what no sync covered.
@@ -55,6 +56,7 @@ type fileHeader struct {
 	Settled      uint64
 	Final        vocab.Version // versions up to it are durable on forward storages, or replaced by such
 	Partial      bool          // blocks of which the file has nothing are unknown
+	Forgotten    vocab.Version // no discard above it was forgotten; it is final
 }
 
 func (h *fileHeader) marshal() []byte {
@@ -79,6 +81,8 @@ func (h *fileHeader) marshal() []byte {
 	le.PutUint64(b[120:], uint64(h.Final.Epoch))
 	le.PutUint64(b[128:], h.Final.Counter)
 	le.PutUint64(b[136:], h.Settled)
+	le.PutUint64(b[144:], uint64(h.Forgotten.Epoch))
+	le.PutUint64(b[152:], h.Forgotten.Counter)
 	le.PutUint32(b[188:], wire.Checksum(b[:188]))
 	return b
 }
@@ -108,6 +112,7 @@ func parseFileHeader(b []byte, fid vocab.FID) (h fileHeader, ok bool) {
 		Settled:      le.Uint64(b[136:]),
 		Final:        vocab.Version{Epoch: vocab.Epoch(le.Uint64(b[120:])), Counter: le.Uint64(b[128:])},
 		Partial:      b[6] == 1,
+		Forgotten:    vocab.Version{Epoch: vocab.Epoch(le.Uint64(b[144:])), Counter: le.Uint64(b[152:])},
 	}
 	if h.FID != fid || b[5] > maxCuts || h.PayloadBytes == 0 || h.PayloadBytes > maxPayloadBytes {
 		return fileHeader{}, false
@@ -158,8 +163,8 @@ func (h *fileHeader) cutOff(block uint64, v vocab.Version) bool {
 }
 
 // addCut keeps the cuts that say something of their own. When there are more
-// than maxCuts the oldest goes: what it held back is the least likely to come. ok is
-// false when that is not final, and still says what is to be read.
+// than maxCuts the oldest goes, and is forgotten. ok is false when that is not final, and
+// still says what is to be read.
 func (h *fileHeader) addCut(n cut) (ok bool) {
 	kept := make([]cut, 0, maxCuts+1)
 	oldest := 0
@@ -182,6 +187,7 @@ func (h *fileHeader) addCut(n cut) (ok bool) {
 		if kept[oldest].Version.Compare(h.Final) > 0 {
 			return false
 		}
+		h.forget(kept[oldest].Version)
 		kept = append(kept[:oldest], kept[oldest+1:]...)
 	}
 	h.Cuts = kept
@@ -192,4 +198,12 @@ func (h *fileHeader) addCut(n cut) (ok bool) {
 // the newest, from a block on, instead.
 func (h *fileHeader) forgets(earlier *fileHeader, first uint64) bool {
 	return slices.ContainsFunc(earlier.Cuts, func(c cut) bool { return c.First < first && !slices.Contains(h.Cuts, c) })
+}
+
+// forget takes note that a discard, which is final, leaves no other trace. What a client
+// wrote before it and that comes late is not needed: it is durable elsewhere, or replaced.
+func (h *fileHeader) forget(v vocab.Version) {
+	if v.Compare(h.Forgotten) > 0 {
+		h.Forgotten = v
+	}
 }

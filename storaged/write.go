@@ -32,7 +32,7 @@ func (s *Server) write(ctx context.Context, r *wire.Request) (wire.Message, wire
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
-	if r.Conn.Peer().Role == wire.RoleClient { // others write what makes room
+	if in.client = r.Conn.Peer().Role == wire.RoleClient; in.client { // others write what makes room
 		if err := rt.journal.awaitRoom(ctx); err != nil {
 			return nil, wire.Bulk{}, err
 		}
@@ -56,7 +56,8 @@ type incoming struct {
 	payloadBytes    uint32
 	bulk            []byte
 	lowest, highest vocab.Version
-	final           vocab.Version // as in wire.WriteRequest
+	final, seen     vocab.Version // as in wire.WriteRequest
+	client          bool
 }
 
 func (in *incoming) stride() int { return wire.SlotHeaderBytes + int(in.payloadBytes) }
@@ -69,7 +70,7 @@ func (in *incoming) slots(i, j int) []byte {
 // checkSlots verifies every slot of the bulk: that it is sound and that it is
 // the one that the request says.
 func checkSlots(req *wire.WriteRequest, bulk []byte) (incoming, error) {
-	in := incoming{Run: req.Run, payloadBytes: req.PayloadBytes, bulk: bulk, final: req.Final}
+	in := incoming{Run: req.Run, payloadBytes: req.PayloadBytes, bulk: bulk, final: req.Final, seen: req.Seen}
 	if req.Count == 0 || req.PayloadBytes == 0 || req.PayloadBytes > maxPayloadBytes {
 		return in, vocab.Errorf(vocab.Invalid, "write of %d blocks of %d bytes", req.Count, req.PayloadBytes)
 	}
@@ -136,7 +137,10 @@ func (s *slotFile) write(in *incoming) error {
 	if err := s.clearFormless(); err != nil {
 		return err
 	}
-	h, changed := s.headFor(in)
+	h, changed := s.headFor(in.Generation, in.highest.Epoch, in.payloadBytes)
+	if s.state != formed {
+		h.Final = in.final
+	}
 	var records []*record
 	if changed {
 		records = append(records, headRecord(h))
@@ -190,6 +194,8 @@ func (s *slotFile) accepts(in *incoming) error {
 		return s.brokenHeader()
 	case s.state == formed && s.head.PayloadBytes != in.payloadBytes:
 		return vocab.Errorf(vocab.Invalid, "file %v has payloads of %d bytes on this storage, not %d", s.fid, s.head.PayloadBytes, in.payloadBytes)
+	case !in.client && in.lowest.Compare(s.head.Forgotten) <= 0 && s.head.Forgotten.Compare(in.seen) > 0:
+		return vocab.Errorf(vocab.Busy, "file %v: blocks were discarded since it was looked at", s.fid)
 	}
 	return s.checkGeneration(in.Generation)
 }
@@ -286,13 +292,16 @@ func (s *slotFile) newsOf(in *incoming, i int, there bool, region *wire.Buffer) 
 		old, state = s.slotHeader(block)
 	}
 	var base vocab.Version // the newest final one
+	if in.client {
+		base = s.head.Forgotten
+	}
 	if state == wire.SlotPresent {
 		switch {
 		case old.Version == h.Version && old != h:
 			return n, s.twice(block, h.Version)
 		case old.Version == h.Version && s.isSound(block):
 			return n, nil
-		case old.Version != h.Version && old.Version.Compare(s.head.Final) <= 0:
+		case old.Version != h.Version && old.Version.Compare(s.head.Final) <= 0 && old.Version.Compare(base) > 0:
 			base = old.Version
 		}
 	}
@@ -353,15 +362,15 @@ func appendSpan(all []span, n span) []span {
 	return append(all, n)
 }
 
-// headFor is the header that a run needs, and whether it is another than that which is
+// headFor is the header that a change needs, and whether it is another than that which is
 // there.
-func (s *slotFile) headFor(in *incoming) (h fileHeader, changed bool) {
-	h = s.head
+func (s *slotFile) headFor(generation uint32, epoch vocab.Epoch, payloadBytes uint32) (h fileHeader, changed bool) {
+	h = s.head.clone()
 	if s.state != formed {
-		h = fileHeader{FID: s.fid, PayloadBytes: in.payloadBytes, Final: in.final}
+		h = fileHeader{FID: s.fid, PayloadBytes: payloadBytes}
 	}
-	h.Generation = max(h.Generation, in.Generation)
-	h.MaxEpoch = max(h.MaxEpoch, in.highest.Epoch)
+	h.Generation = max(h.Generation, generation)
+	h.MaxEpoch = max(h.MaxEpoch, epoch)
 	return h, s.state != formed || h.Generation != s.head.Generation || h.MaxEpoch != s.head.MaxEpoch
 }
 

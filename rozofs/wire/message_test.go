@@ -27,7 +27,7 @@ var messages = []func() Message{
 	of[OpenRequest], of[OpenReply], of[SymlinkRequest], of[ReadlinkReply], of[LinkRequest], of[RenameRequest],
 	of[ReaddirRequest], of[ReaddirReply], of[StatFSReply], of[CommitRequest], of[ReleaseRequest], of[ExportStatusReply],
 	of[WriteRequest], of[WriteReply], of[ReadRequest], of[ReadReply], of[SyncRequest], of[DiscardRequest],
-	of[DeleteRequest], of[FenceRequest], of[FinalRequest], of[BlocksRequest], of[UnsettledReply], of[SettleRequest], of[VersionsReply], of[RepairRequest], of[RepairReply], of[MarkRequest], of[FilesRequest], of[FilesReply],
+	of[DeleteRequest], of[FenceRequest], of[FinalRequest], of[BlocksRequest], of[UnsettledReply], of[SettleRequest], of[VersionsReply], of[ExtentsReply], of[RepairRequest], of[RepairReply], of[MarkRequest], of[FilesRequest], of[FilesReply],
 	of[TaskRequest], of[Task], of[TaskFindings], of[TasksReply], of[BootReply], of[StorageStatusRequest], of[StorageStatusReply],
 	of[storedPlacement], of[blob],
 }

@@ -54,6 +54,7 @@ const (
 	OpRepair        Op = 0x20b // RepairRequest, RepairReply
 	OpMark          Op = 0x20c // MarkRequest, BootReply
 	OpFiles         Op = 0x20d // FilesRequest, FilesReply
+	OpExtents       Op = 0x210 // BlocksRequest, ExtentsReply
 )
 
 var opNames = map[Op]string{
@@ -65,7 +66,7 @@ var opNames = map[Op]string{
 	OpExportStatus: "export-status", OpRecall: "recall", OpWrite: "write", OpRead: "read", OpSync: "sync",
 	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status",
 	OpFinal: "final", OpUnsettled: "unsettled", OpSettle: "settle", OpVersions: "versions", OpRepair: "repair",
-	OpMark: "mark", OpFiles: "files", OpStartTask: "start-task", OpTasks: "tasks", OpCancelTask: "cancel-task",
+	OpMark: "mark", OpFiles: "files", OpExtents: "extents", OpStartTask: "start-task", OpTasks: "tasks", OpCancelTask: "cancel-task",
 }
 
 // String is the op's name, for logs and errors.

@@ -58,6 +58,11 @@ type WriteRequest struct {
 	// Final says that every version of the file up to it is durable on forward
 	// storages, or was replaced by one that is: older content may go.
 	Final vocab.Version
+	// Seen is of repair, which writes what is final: up to which the storage had said that
+	// all is. It refuses with Busy when it has forgotten a newer discard since, for that
+	// may have been of one of these blocks. Of a client that comes as late it leaves slots
+	// out.
+	Seen vocab.Version
 }
 
 // Code implements Message.
@@ -66,6 +71,7 @@ func (m *WriteRequest) Code(c *Codec) {
 	m.Run.code(c)
 	U32(c, &m.PayloadBytes)
 	codeVersion(c, &m.Final)
+	codeVersion(c, &m.Seen)
 }
 
 // WriteReply tells the boot under which the slots were taken. They are not
@@ -144,6 +150,9 @@ type DiscardRequest struct {
 	Target
 	Run
 	Version vocab.Version
+	// PayloadBytes is as in WriteRequest, for a storage that has nothing of the file: what is
+	// older and comes later is held back there too. 0: such a one keeps no discard.
+	PayloadBytes uint32
 }
 
 // Code implements Message.
@@ -151,6 +160,7 @@ func (m *DiscardRequest) Code(c *Codec) {
 	m.Target.code(c)
 	m.Run.code(c)
 	codeVersion(c, &m.Version)
+	U32(c, &m.PayloadBytes)
 }
 
 // DeleteRequest removes files whole; files that are not there are no error. With a
@@ -200,11 +210,12 @@ func (m *FinalRequest) Code(c *Codec) {
 	})
 }
 
-// BlocksRequest asks what a storage has of the blocks of a file from one on. Not for
-// clients. OpUnsettled lists those whose newest version is not final; OpVersions tells of
-// VersionsBlocks blocks what there is, by their headers alone unless Verify says that the
-// payloads are to be checked too. Beside the newest version it tells the newest final one:
-// up to Final, or up to what the storage knows to be final if that is more.
+// BlocksRequest asks what a storage has of the blocks of a file from one on. OpUnsettled
+// lists those whose newest version is not final; OpVersions tells of VersionsBlocks blocks
+// what there is, by their headers alone unless Verify says that the payloads are to be
+// checked too. Beside the newest version it tells the newest final one: up to Final, or up
+// to what the storage knows to be final if that is more. Both are not for clients. OpExtents
+// tells where there may be something, as far as that is known without reading it.
 type BlocksRequest struct {
 	Target
 	FID    vocab.FID
@@ -249,12 +260,31 @@ func (m *UnsettledReply) Code(c *Codec) {
 // VersionsBlocks is how many blocks one VersionsReply tells about.
 const VersionsBlocks = 1024
 
+// ExtentsReply lists, in order, ranges that all blocks lie in which are not absent; of those
+// from Next on it tells nothing unless that is 0.
+type ExtentsReply struct {
+	Boot   vocab.Boot
+	Ranges []Range
+	Next   uint64
+}
+
+// Code implements Message.
+func (m *ExtentsReply) Code(c *Codec) {
+	r := UnsettledReply(*m)
+	r.Code(c)
+	*m = ExtentsReply(r)
+}
+
 // BlockVersion is what a storage has of a block.
 type BlockVersion struct {
 	Block      uint64
 	Version    vocab.Version // absent: it cannot tell
-	Projection uint8
+	Projection uint8         // or Discarded
 }
+
+// Discarded in place of a projection says that the version is of a discard. One that is
+// final is not told of.
+const Discarded = 255
 
 // FileCondition is what a storage can tell of a whole file.
 type FileCondition uint8

@@ -1,0 +1,261 @@
+package storaged
+
+import (
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// discardFormless discards blocks also if there is nothing of the file.
+func (g *rig) discardFormless(first uint64, count int, v vocab.Version) {
+	g.t.Helper()
+	req := &wire.DiscardRequest{Target: g.to, Run: g.run(first, count), Version: v, PayloadBytes: testPayload}
+	require.NoError(g.t, g.send(wire.OpDiscard, req, nil, &wire.BootReply{}))
+}
+
+// emptyJournal brings what is final into place, and all of it is.
+func (g *rig) emptyJournal() {
+	g.t.Helper()
+	for range 2 {
+		_, err := g.srv.order[0].fold(false)
+		require.NoError(g.t, err)
+	}
+	require.Nil(g.t, g.srv.order[0].journal.pendingOf(testFID))
+}
+
+// What is older than a discard and comes after it, from a client, stays away: while the
+// discard is new, when it is final and has left the journal, and after a restart.
+func TestAnOlderWriteDoesNotOutliveADiscard(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		then func(*rig)
+	}{
+		{"at once", func(*rig) {}},
+		{"after a restart", func(g *rig) { g.sync(); g.restart() }},
+		{"when it is final", func(g *rig) { g.sync(); g.final(version(5)) }},
+		{"when it has left the journal", func(g *rig) { g.sync(); g.final(version(5)); g.emptyJournal() }},
+		{"when it has left the journal, after a restart", func(g *rig) { g.sync(); g.final(version(5)); g.emptyJournal(); g.restart() }},
+	} {
+		for _, before := range []string{"nothing", "in the journal", "in place"} {
+			t.Run(tc.name+"/"+before, func(t *testing.T) {
+				g := newRig(t)
+				if before != "nothing" {
+					g.write(0, version(1), version(1), version(1), version(1))
+				}
+				if before == "in place" {
+					g.sync()
+					g.final(version(1))
+					g.emptyJournal()
+				}
+				g.discardFormless(1, 2, version(5))
+				tc.then(g)
+				g.write(1, version(4), version(3))
+				got := g.read(1, 2)
+				require.Equal(t, []found{absent, absent}, got)
+				g.write(1, version(6))
+				require.Equal(t, []found{present(version(6)), absent}, g.read(1, 2), "what is newer is kept")
+			})
+		}
+	}
+}
+
+// While a discard is not final what lies below it can be asked for, also if it came later:
+// an interrupted discard may have to be taken for not made.
+func TestADiscardThatIsNotFinalHidesAndKeeps(t *testing.T) {
+	g := newRig(t)
+	g.write(0, version(1), version(1))
+	g.discardFormless(0, 2, version(5))
+	g.write(1, version(3))
+	require.Equal(t, []found{absent, absent}, g.read(0, 2))
+	require.Equal(t, []found{present(version(1)), present(version(3))}, g.readBelow(0, 2, version(5)))
+}
+
+// Repair writes old versions to where they are lacking. It is told when a discard that it
+// could not know of has left since it looked.
+func TestRepairMeetsADiscardThatHasLeft(t *testing.T) {
+	g := newRig(t)
+	g.write(0, version(1), version(1), version(1), version(1))
+	g.sync()
+	g.final(version(4))
+	g.emptyJournal()
+	looked := func() vocab.Version {
+		var reply wire.VersionsReply
+		_, err := g.admin.Call(t.Context(), wire.OpVersions, &wire.BlocksRequest{Target: g.to, FID: testFID, From: 100}, wire.Bulk{}, &reply)
+		require.NoError(t, err)
+		return reply.Final
+	}
+	bring := func(block uint64, seen vocab.Version) error {
+		req := &wire.WriteRequest{Target: g.to, Run: g.run(block, 1), PayloadBytes: testPayload, Seen: seen}
+		_, err := g.admin.Call(t.Context(), wire.OpWrite, req, wire.Bulk{Parts: [][]byte{slots(testFID, block, version(2))}}, &wire.WriteReply{})
+		return err
+	}
+	seen := looked()
+	require.Equal(t, version(4), seen, "also of a file that has nothing there")
+	require.NoError(t, bring(7, seen))
+
+	g.discard(1, 2, version(5))
+	g.sync()
+	g.final(version(6))
+	require.NoError(t, bring(1, seen), "under the discard, which is there")
+	require.Equal(t, []found{present(version(1)), absent, absent}, g.read(0, 3))
+	g.emptyJournal()
+	require.ErrorIs(t, bring(1, seen), vocab.Busy)
+	require.ErrorIs(t, bring(3, seen), vocab.Busy, "what was discarded is not known by block any more")
+	require.Equal(t, []found{present(version(1)), absent, absent}, g.read(0, 3))
+	require.NoError(t, bring(3, looked()), "it looks again")
+	require.Equal(t, present(version(2)), g.read(3, 1)[0])
+}
+
+func TestVersionsTellDiscardsThatAreNotFinal(t *testing.T) {
+	g := newRig(t)
+	g.write(0, version(1), version(1), version(1))
+	g.discard(1, 1, version(5))
+	ask := func() []wire.BlockVersion {
+		var reply wire.VersionsReply
+		_, err := g.admin.Call(t.Context(), wire.OpVersions, &wire.BlocksRequest{Target: g.to, FID: testFID}, wire.Bulk{}, &reply)
+		require.NoError(t, err)
+		return reply.Blocks
+	}
+	require.Equal(t, []wire.BlockVersion{{Block: 0, Version: version(1)}, {Block: 1, Version: version(5), Projection: wire.Discarded}, {Block: 2, Version: version(1)}}, ask())
+	g.final(version(5))
+	require.Equal(t, []wire.BlockVersion{{Block: 0, Version: version(1)}, {Block: 2, Version: version(1)}}, ask())
+}
+
+func (g *rig) extents(from uint64) (ranges []wire.Range, next uint64) {
+	g.t.Helper()
+	var reply wire.ExtentsReply
+	require.NoError(g.t, g.send(wire.OpExtents, &wire.BlocksRequest{Target: g.to, FID: testFID, From: from}, nil, &reply))
+	return reply.Ranges, reply.Next
+}
+
+func TestExtents(t *testing.T) {
+	g := newRig(t)
+	all, next := g.extents(0)
+	require.Empty(t, all)
+	require.Zero(t, next)
+
+	const far = 1 << 36 // searched in no time
+	g.write(0, large(version(1))...)
+	g.write(far, large(version(1))...) // in place, like the first ones
+	g.write(far/2, version(2))         // in the journal
+	n := uint64(len(large(version(1))))
+	check := func(from uint64, want ...wire.Range) {
+		t.Helper()
+		all, next := g.extents(from)
+		require.Zero(t, next)
+		require.Equal(t, want, all)
+	}
+	check(0, wire.Range{First: 0, Count: n}, wire.Range{First: far / 2, Count: 1}, wire.Range{First: far, Count: n})
+	check(10, wire.Range{First: 10, Count: n - 10}, wire.Range{First: far / 2, Count: 1}, wire.Range{First: far, Count: n})
+	check(far+n-1, wire.Range{First: far + n - 1, Count: 1})
+	check(far + n)
+
+	g.discard(2, 3, version(5))
+	g.discard(far/2, 1, version(6))
+	g.write(3, version(7))
+	check(0, wire.Range{First: 0, Count: 2}, wire.Range{First: 3, Count: 1}, wire.Range{First: 5, Count: n - 5}, wire.Range{First: far, Count: n})
+	g.discard(far-1, 0, version(8))
+	check(0, wire.Range{First: 0, Count: 2}, wire.Range{First: 3, Count: 1}, wire.Range{First: 5, Count: n - 5})
+}
+
+func TestExtentsComeInParts(t *testing.T) {
+	g := newRig(t)
+	for b := range uint64(wire.MaxRanges + 10) {
+		g.write(3*b, version(1))
+	}
+	for _, fold := range []bool{false, true} {
+		if fold {
+			g.fold()
+		}
+		seen := map[uint64]bool{}
+		calls := 0
+		for from, more := uint64(0), true; more; calls++ {
+			all, next := g.extents(from)
+			require.LessOrEqual(t, len(all), wire.MaxRanges)
+			for _, r := range all {
+				for b := r.First; b < r.First+r.Count; b++ {
+					seen[b] = true
+				}
+			}
+			require.True(t, next == 0 || next > from)
+			from, more = next, next > 0
+		}
+		for b := range uint64(wire.MaxRanges + 10) {
+			require.True(t, seen[3*b], "block %d", 3*b)
+		}
+		if !fold {
+			require.Len(t, seen, wire.MaxRanges+10)
+			require.Equal(t, 2, calls)
+		}
+	}
+}
+
+// allocated is what the root takes on its disk.
+func (g *rig) allocated() (bytes int64) {
+	g.t.Helper()
+	for _, name := range []string{g.slotPath()} {
+		if info, err := os.Stat(name); err == nil {
+			bytes += info.Sys().(*syscall.Stat_t).Blocks * 512
+		}
+	}
+	return bytes
+}
+
+// Discards are folded when there is enough to be freed, though they are short.
+func TestDiscardsFreeSpace(t *testing.T) {
+	g := newRig(t, func(g *rig) { g.cfg.JournalBytes = MinJournalBytes })
+	const blocks = 1 << 14
+	for b := uint64(0); b < blocks; b += wire.MaxRunBlocks {
+		g.write(b, slices.Repeat([]vocab.Version{version(1)}, wire.MaxRunBlocks)...)
+	}
+	g.sync()
+	before := g.allocated()
+	require.Greater(t, before, int64(blocks*testPayload))
+	for b := uint64(0); b < blocks; b += wire.MaxRunBlocks {
+		g.discard(b, wire.MaxRunBlocks, version(2+b))
+		g.sync()
+		g.final(version(2 + b))
+	}
+	require.Eventually(t, func() bool { return g.allocated() < before/2 }, 10*time.Second, time.Millisecond)
+}
+
+// A file whose content was all discarded leaves nothing in the journal.
+func TestAnEmptyFileLeavesTheJournal(t *testing.T) {
+	for _, count := range []int{0, 2} {
+		g := newRig(t)
+		g.write(0, version(1), version(1))
+		g.discard(0, count, version(2))
+		g.fold()
+		require.Equal(t, []found{absent, absent}, g.read(0, 2))
+		g.restart()
+		require.Equal(t, []found{absent, absent}, g.read(0, 2))
+	}
+}
+
+// Discards that are not final move to the end of the journal together.
+func TestDiscardsMoveUpTogether(t *testing.T) {
+	g := newRig(t)
+	g.write(0, slices.Repeat([]vocab.Version{version(1)}, 600)...)
+	g.discard(0, 400, version(5))
+	g.discard(200, 400, version(6))
+	g.sync()
+	_, err := g.srv.order[0].fold(true)
+	require.NoError(t, err)
+	length := int64(0)
+	for _, seg := range g.srv.order[0].journal.segments {
+		length += seg.size
+	}
+	require.Less(t, length, int64(2000), "not a record for each block")
+	g.restart()
+	require.Equal(t, slices.Repeat([]found{absent}, 600), g.read(0, 600))
+	require.Equal(t, slices.Repeat([]found{absent}, 400), g.readBelow(0, 400, version(6)))
+	require.Equal(t, slices.Repeat([]found{present(version(1))}, 200), g.readBelow(400, 200, version(6)))
+	require.Equal(t, slices.Repeat([]found{present(version(1))}, 400), g.readBelow(0, 400, version(5)))
+}
