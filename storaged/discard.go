@@ -25,11 +25,7 @@ func (s *Server) discard(ctx context.Context, r *wire.Request) (wire.Message, wi
 	if req.PayloadBytes > maxPayloadBytes {
 		return nil, wire.Bulk{}, vocab.Errorf(vocab.Invalid, "discard in a file of payloads of %d bytes", req.PayloadBytes)
 	}
-	if req.Count > 0 && r.Conn.Peer().Role == wire.RoleClient {
-		if err := rt.journal.awaitRoom(ctx); err != nil {
-			return nil, wire.Bulk{}, err
-		}
-	}
+	rt.relieve()
 	leave, err := rt.enter(ctx, &req.Target)
 	if err != nil {
 		return nil, wire.Bulk{}, err
@@ -75,14 +71,13 @@ func (s *slotFile) discard(run *wire.Run, v vocab.Version, payloadBytes uint32) 
 		if !h.addCut(cut{run.First, v}) {
 			return vocab.Errorf(vocab.Overloaded, "file %v: %d truncations are not final: sync them first", s.fid, maxCuts)
 		}
-		if h.forgets(&s.head, run.First) {
-			if err := s.outliveCuts(); err != nil {
-				return err
-			}
+		var err error
+		if records, err = s.forgetCuts(h.Cuts); err != nil {
+			return err
 		}
 	}
 	if changed {
-		records = append(records, headRecord(h))
+		records = append(records, headRecord(h)) // if it is there what it forgets is, too
 	}
 	if run.Count > 0 {
 		records = append(records, voidRecord(run, h.PayloadBytes, v))
@@ -94,19 +89,49 @@ func (s *slotFile) discard(run *wire.Run, v vocab.Version, payloadBytes uint32) 
 	return s.cutInPlace()
 }
 
-// outliveCuts makes what final truncations have discarded stay so without them: in place it
-// is durably taken away, and in the journal a header that has them, and their being final,
-// precedes the one that forgets one of them.
-func (s *slotFile) outliveCuts() error {
-	if s.f != nil {
-		leave := s.root.syncer()
-		err := s.f.Datasync()
-		leave()
-		if err != nil {
-			return s.root.fail("sync "+s.fid.String(), err)
+// forgetCuts makes discards of ranges of the cuts that are not among those kept, of the
+// blocks of which the journal still has what they hide: it is read again at the next start.
+// In place it is durably taken away first.
+func (s *slotFile) forgetCuts(kept []cut) (records []*record, err error) {
+	for _, c := range s.head.Cuts {
+		if slices.ContainsFunc(kept, func(k cut) bool { return k.First <= c.First && k.Version.Compare(c.Version) >= 0 }) {
+			continue
+		}
+		if s.f != nil {
+			leave := s.root.syncer()
+			err := s.f.Datasync()
+			leave()
+			if err != nil {
+				return nil, s.root.fail("sync "+s.fid.String(), err)
+			}
+		}
+		if s.log != nil {
+			records = append(records, s.voidsBelow(c)...)
 		}
 	}
-	return s.setHead(s.head.clone())
+	return records, nil
+}
+
+// voidsBelow discards the blocks of which the journal has what a cut hides.
+func (s *slotFile) voidsBelow(c cut) (records []*record) {
+	run := wire.Run{FID: s.fid}
+	add := func() {
+		if run.Count > 0 {
+			records = append(records, voidRecord(&run, s.head.PayloadBytes, c.Version))
+		}
+	}
+	for _, b := range s.log.within(c.First, s.log.end) {
+		if s.log.blocks[b][0].version.Compare(c.Version) >= 0 {
+			continue
+		}
+		if b != run.First+uint64(run.Count) || run.Count == wire.MaxRunBlocks {
+			add()
+			run.First, run.Count = b, 0
+		}
+		run.Count++
+	}
+	add()
+	return records
 }
 
 // finalize takes note that all versions up to v are durable on forward storages, or
@@ -132,13 +157,11 @@ func (s *slotFile) cutInPlace() error {
 		if c.Version.Compare(s.head.Final) > 0 || c.Version.Compare(s.cutDone) <= 0 {
 			continue
 		}
-		if s.log != nil {
-			s.log.cut(c)
-		}
 		if s.f == nil {
 			continue
 		}
 		end := s.head.slotsIn(s.size)
+		s.owes = s.owes || c.First < end // so that it is durable before the cut is forgotten
 		drop := s.drop
 		if c.Version.Compare(s.newest) < 0 {
 			drop = func(first, end uint64) error { return s.dropOlder(first, end, c.Version) }
@@ -162,18 +185,9 @@ func (s *slotFile) cutInPlace() error {
 	return s.setHead(h)
 }
 
-// cut drops the entries that a final truncation has discarded.
-func (p *pending) cut(c cut) {
-	for block := range p.blocks {
-		if block >= c.First {
-			p.drop(block, func(v vocab.Version) bool { return v.Compare(c.Version) <= 0 })
-		}
-	}
-}
-
-// drop drops the entries of a block whose versions match.
-func (p *pending) drop(block uint64, match func(vocab.Version) bool) {
-	all := slices.DeleteFunc(p.blocks[block], func(e entry) bool { return match(e.version) })
+// drop drops the entries of a block that match.
+func (p *pending) drop(block uint64, match func(entry) bool) {
+	all := slices.DeleteFunc(p.blocks[block], match)
 	if len(all) == 0 {
 		delete(p.blocks, block)
 		return

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -147,36 +148,77 @@ func TestCutsKeepWhatMatters(t *testing.T) {
 // A storage remembers few truncations. What one has discarded that it has forgotten since
 // stays discarded, whether it lay in place or in the journal, and when the power is lost.
 func TestAForgottenDiscardHolds(t *testing.T) {
-	for _, inPlace := range []bool{false, true} {
-		for seed := range uint64(20) {
-			d := memdisk.New()
-			require.NoError(t, InitDisk(d, Identity{Cluster: testCluster, ID: testID, Incarnation: 77}))
-			g := &rig{t: t, path: "/mem", incarnation: 77}
-			g.cfg = Config{Roots: []RootConfig{{CID: 1, SID: 1, Path: "/mem"}}, OpenDisk: func(string) (disk.Disk, error) { return d, nil }}
-			g.start()
-			one := version(1)
-			g.write(0, one, one, one, one, one, one, one, one)
-			if inPlace {
-				g.sync()
-				g.final(one)
-				_, err := g.srv.order[0].fold(true)
-				require.NoError(t, err)
+	synced := map[string]func(*rig){
+		"all":         (*rig).sync,
+		"the journal": func(g *rig) { require.NoError(g.t, g.srv.order[0].syncJournal()) }, // for another file
+		"nothing":     func(*rig) {},
+	}
+	for last, sync := range synced { // before the power goes
+		for _, inPlace := range []bool{false, true} {
+			for seed := range uint64(20) {
+				forgetADiscard(t, inPlace, seed, last, sync)
 			}
-			for i := range uint64(maxCuts + 1) { // each one leaves more, so none stands for another
-				if i == maxCuts || seed%2 == 0 { // late: no header has told yet that they are final
-					g.final(version(1 + i))
-				}
-				g.discard(1+i, 0, version(2+i))
-				g.sync()
-			}
-			g.conn.Close()
-			g.admin.Close()
-			after := d.LosePower(rand.New(rand.NewPCG(seed, 3)))
-			_ = g.srv.Close() // without power it may well fail
-			d = after
-			g.start()
-			require.Equal(t, append([]found{present(one)}, make([]found, 7)...), g.read(0, 8), "in place %v, seed %d", inPlace, seed)
-			g.stop()
 		}
+	}
+}
+
+func forgetADiscard(t *testing.T, inPlace bool, seed uint64, last string, sync func(*rig)) {
+	d := memdisk.New()
+	require.NoError(t, InitDisk(d, Identity{Cluster: testCluster, ID: testID, Incarnation: 77}))
+	g := &rig{t: t, path: "/mem", incarnation: 77}
+	g.cfg = Config{Roots: []RootConfig{{CID: 1, SID: 1, Path: "/mem"}}, OpenDisk: func(string) (disk.Disk, error) { return d, nil }}
+	g.start()
+	one := version(1)
+	g.write(0, one, one, one, one, one, one, one, one)
+	if inPlace {
+		g.sync()
+		g.final(one)
+		_, err := g.srv.order[0].fold(true)
+		require.NoError(t, err)
+	}
+	for i := range uint64(maxCuts + 1) { // each one leaves more, so none stands for another
+		if i == maxCuts || seed%2 == 0 { // late: no header has told yet that they are final
+			g.final(version(1 + i))
+		}
+		g.discard(1+i, 0, version(2+i))
+		if i == maxCuts {
+			sync(g)
+		} else {
+			g.sync()
+		}
+	}
+	g.conn.Close()
+	g.admin.Close()
+	after := d.LosePower(rand.New(rand.NewPCG(seed, 3)))
+	_ = g.srv.Close() // without power it may well fail
+	d = after
+	g.start()
+	require.Equal(t, append([]found{present(one)}, make([]found, 7)...), g.read(0, 8), "in place %v, seed %d, synced: %s", inPlace, seed, last)
+	g.stop()
+}
+
+// The record of a header that forgets a truncation is there only with what stands for it,
+// wherever a crash has torn what was appended at once.
+func TestATornAppendForgetsNothing(t *testing.T) {
+	g := newRig(t)
+	one := version(1)
+	g.write(0, one, one, one, one, one, one, one, one)
+	for i := range uint64(maxCuts) {
+		g.discard(1+i, 0, version(2+i))
+	}
+	g.sync()
+	g.final(version(1 + maxCuts))
+	seg := g.srv.order[0].journal.current
+	before := seg.size
+	g.discard(1+maxCuts, 0, version(2+maxCuts))
+	require.Greater(t, seg.size, before+recordAlign)
+	for size := before; size <= seg.size; size += recordAlign {
+		path := filepath.Join(t.TempDir(), "root")
+		require.NoError(t, os.CopyFS(path, os.DirFS(g.path)))
+		require.NoError(t, os.Truncate(filepath.Join(path, segmentName(seg.seq)), size))
+		torn := &rig{t: t, path: path, cfg: Config{Roots: []RootConfig{{CID: 1, SID: 1, Path: path}}}}
+		torn.start()
+		require.Equal(t, append([]found{present(one)}, make([]found, 7)...), torn.read(0, 8), "%d of %d bytes", size-before, seg.size-before)
+		torn.stop()
 	}
 }

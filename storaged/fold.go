@@ -3,6 +3,7 @@ package storaged
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 // lets go of the segments that it has emptied, until the root is closed.
 func (r *root) folder() {
 	defer close(r.folded)
+	moved := uint64(math.MaxUint64) // finals when all was moved last: until there are more it is of no use
 	for {
 		select {
 		case <-r.closing.Done():
@@ -24,7 +26,8 @@ func (r *root) folder() {
 		seen := r.finals.Load()
 		for r.journal.long() && r.closing.Err() == nil && r.serving() == nil {
 			n, err := r.fold(false)
-			if err == nil && n == 0 && r.journal.full() && r.finals.Load() == seen {
+			if err == nil && n == 0 && (r.journal.full() || r.journal.heavy()) && r.finals.Load() == seen && seen != moved {
+				moved = seen
 				n, err = r.fold(true)
 			}
 			if err != nil {
@@ -45,6 +48,17 @@ func (s *Server) Fold() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// relieve folds what is final when discards have piled up, so that who sends them waits for
+// the disk. It does not wait for what is not final, which may be for more of them.
+func (r *root) relieve() {
+	if seen := r.finals.Load(); !r.journal.heavy() || r.relieved.Swap(seen) == seen {
+		return
+	}
+	if _, err := r.fold(false); err != nil {
+		r.log.Error("the journal cannot be folded", "err", err)
+	}
 }
 
 // fold empties segments from the oldest on, the current one among them, and tells how
@@ -169,9 +183,13 @@ func (s *slotFile) foldSlots(seg *segment) error {
 		return err
 	}
 	var blocks []uint64
+	s.folded = map[uint64]vocab.Version{}
 	for block, all := range s.log.blocks {
 		if e, ok := s.finalEntry(all); ok && e.seg == seg {
-			blocks = append(blocks, block)
+			s.folded[block] = e.version
+			if !s.isCutOff(block, e.version) {
+				blocks = append(blocks, block)
+			}
 		}
 	}
 	if len(blocks) == 0 && (s.f != nil || s.log.headAt != seg) {
@@ -181,11 +199,9 @@ func (s *slotFile) foldSlots(seg *segment) error {
 	if err := s.create(); err != nil {
 		return err
 	}
-	s.folded = map[uint64]vocab.Version{}
 	h := s.head.clone()
 	for _, block := range blocks {
 		e, _ := s.finalEntry(s.log.blocks[block])
-		s.folded[block] = e.version
 		if e.bytes == 0 {
 			h.forget(e.version)
 		}
@@ -205,6 +221,13 @@ func (s *slotFile) foldSlots(seg *segment) error {
 		blocks = blocks[n:]
 	}
 	return nil
+}
+
+// isCutOff tells whether a version of a block was discarded by a truncation that is final.
+func (s *slotFile) isCutOff(block uint64, v vocab.Version) bool {
+	return slices.ContainsFunc(s.head.Cuts, func(c cut) bool {
+		return block >= c.First && v.Compare(c.Version) <= 0 && c.Version.Compare(s.head.Final) <= 0
+	})
 }
 
 // foldBytes is what is written in place at a time.
@@ -325,7 +348,13 @@ func (s *slotFile) leave(seg *segment) error {
 		return err
 	}
 	for block, v := range folded {
-		s.log.drop(block, func(w vocab.Version) bool { return w.Compare(v) <= 0 })
+		// A discard stays as long as what it hides lies in a later segment, and would be
+		// found there at the next start.
+		hides := slices.ContainsFunc(s.log.blocks[block], func(e entry) bool { return e.version.Compare(v) < 0 && e.seg.seq > seg.seq })
+		s.log.drop(block, func(e entry) bool {
+			c := e.version.Compare(v)
+			return c == 0 && !(hides && e.bytes == 0) || c < 0 && e.seg.seq <= seg.seq
+		})
 	}
 	if s.log.head != nil && s.log.headAt == seg {
 		if err := s.record(headRecord(s.head.clone())); err != nil {
@@ -337,7 +366,7 @@ func (s *slotFile) leave(seg *segment) error {
 		// What a newer final version has replaced must not come behind it: at the next
 		// start it would be taken for what is to be folded.
 		final, _ := s.finalEntry(all)
-		s.log.drop(block, func(v vocab.Version) bool { return v.Compare(final.version) < 0 })
+		s.log.drop(block, func(e entry) bool { return e.seg == seg && e.version.Compare(final.version) < 0 })
 		for _, e := range s.log.blocks[block] {
 			if e.seg == seg && e.bytes == 0 {
 				voids = append(voids, block)

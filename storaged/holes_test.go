@@ -259,3 +259,51 @@ func TestDiscardsMoveUpTogether(t *testing.T) {
 	require.Equal(t, slices.Repeat([]found{present(version(1))}, 200), g.readBelow(400, 200, version(6)))
 	require.Equal(t, slices.Repeat([]found{present(version(1))}, 400), g.readBelow(0, 400, version(5)))
 }
+
+// What a truncation has hidden stays away when the truncation is pushed out by newer ones,
+// though the journal still has it and is read anew.
+func TestWhatACutHidesStaysAwayWithoutIt(t *testing.T) {
+	for _, fold := range []bool{false, true} {
+		g := newRig(t)
+		g.write(0, slices.Repeat([]vocab.Version{version(1)}, 8)...)
+		g.discard(3, 0, version(2))
+		g.write(4, version(3))
+		g.sync()
+		g.final(version(3))
+		for i := range uint64(maxCuts) {
+			g.discard(10*(i+1), 0, version(4+i))
+			g.sync()
+			g.final(version(4 + i))
+		}
+		want := []found{present(version(1)), present(version(1)), present(version(1)), absent, present(version(3)), absent, absent, absent}
+		require.Equal(t, want, g.read(0, 8))
+		if fold {
+			g.emptyJournal()
+		}
+		g.restart()
+		require.Equal(t, want, g.read(0, 8))
+		g.write(6, version(1))
+		require.Equal(t, want, g.read(0, 8), "it does not come late either")
+	}
+}
+
+// A discard stays in the journal as long as something older that it hides lies behind it.
+func TestADiscardOutlivesWhatCameAfterIt(t *testing.T) {
+	g := newRig(t)
+	g.discardFormless(0, 2, version(5))
+	require.NoError(t, g.srv.order[0].journal.seal())
+	g.write(0, version(3))
+	g.write(7, version(9)) // not final: its segment stays
+	g.sync()
+	g.final(version(5))
+	n, err := g.srv.order[0].fold(false)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	g.restart()
+	require.Equal(t, []found{absent, absent}, g.read(0, 2))
+	g.final(version(9))
+	g.emptyJournal()
+	g.restart()
+	require.Equal(t, []found{absent, absent}, g.read(0, 2))
+	require.Equal(t, present(version(9)), g.read(7, 1)[0])
+}

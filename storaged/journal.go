@@ -44,7 +44,8 @@ type journal struct {
 	mu       sync.Mutex // guards the rest; taken last, never held during I/O
 	segments []*segment // the oldest first, the current one last
 	files    map[vocab.FID]*pending
-	bytes    int64         // of all segments, and what their discards will free
+	bytes    int64         // of all segments
+	owed     int64         // what their discards will free
 	room     chan struct{} // closed and replaced when bytes falls
 }
 
@@ -176,7 +177,8 @@ func (j *journal) replay() error {
 		if err := j.replaySegment(s, before); err != nil {
 			return fmt.Errorf("%s: %w", segmentName(seq), err)
 		}
-		j.bytes += s.size + s.owed
+		j.bytes += s.size
+		j.owed += s.owed
 		// What was read may be in the kernel's memory alone.
 		if err := s.f.Datasync(); err != nil {
 			return err
@@ -248,12 +250,6 @@ func (j *journal) note(s *segment, off int64, r *record) {
 		j.files[r.fid] = p
 	}
 	if r.kind == recordHead {
-		// A header of later forgets a truncation; what that has discarded stays discarded.
-		for _, c := range r.head.Cuts {
-			if c.Version.Compare(r.head.Final) <= 0 {
-				p.cut(c)
-			}
-		}
 		p.head, p.headAt = r.head, s
 		return
 	}
@@ -342,7 +338,8 @@ func (j *journal) append(records ...*record) error {
 	}
 	s.size += total
 	s.owed += owed
-	j.bytes += total + owed
+	j.bytes += total
+	j.owed += owed
 	return nil
 }
 
@@ -390,7 +387,16 @@ func (j *journal) length() int64 {
 }
 
 // long tells whether the journal is to be folded.
-func (j *journal) long() bool { return j.length() > j.limit/2 }
+func (j *journal) long() bool { return j.length() > j.limit/2 || j.owing() > j.limit/2 }
+
+// heavy tells whether discards have piled up.
+func (j *journal) heavy() bool { return j.owing() > j.limit }
+
+func (j *journal) owing() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.owed
+}
 
 // full tells whether writes wait.
 func (j *journal) full() bool { return j.length() > j.limit }
@@ -460,7 +466,8 @@ func (j *journal) remove(s *segment) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.segments = slices.DeleteFunc(j.segments, func(o *segment) bool { return o == s })
-	j.bytes -= s.size + s.owed
+	j.bytes -= s.size
+	j.owed -= s.owed
 	close(j.room)
 	j.room = make(chan struct{})
 	return s.f.Close()

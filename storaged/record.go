@@ -90,8 +90,7 @@ func (r *record) setVersions(v vocab.Version, n int) {
 const voidBytes = 20
 
 // owed is what a record will free when it is folded: a discarded block is taken for as
-// large as its slot, so that discards are folded, and their memory is bounded, as if they
-// were overwrites.
+// large as its slot, so that discards are folded as soon as overwrites would be.
 func (r *record) owed() int64 {
 	if r.kind != recordVoid {
 		return 0

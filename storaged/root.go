@@ -36,13 +36,14 @@ type root struct {
 	// hold it for reading from the check of their epoch to their end.
 	gate sync.RWMutex
 
-	closing context.Context // ends when the root is being closed
-	stop    context.CancelFunc
-	partial atomic.Bool   // there is a partialFile
-	unused  atomic.Bool   // nothing was ever written
-	finals  atomic.Uint64 // counts what became final
-	folding sync.Mutex    // held by fold, before any other lock
-	folded  chan struct{} // closed when the folder has ended; nil: it was not started
+	closing  context.Context // ends when the root is being closed
+	stop     context.CancelFunc
+	partial  atomic.Bool   // there is a partialFile
+	unused   atomic.Bool   // nothing was ever written
+	finals   atomic.Uint64 // counts what became final
+	relieved atomic.Uint64 // finals when discards were folded out of turn
+	folding  sync.Mutex    // held by fold, before any other lock
+	folded   chan struct{} // closed when the folder has ended; nil: it was not started
 
 	failed atomic.Pointer[string] // why the disk is out of service; nil: it serves
 }

@@ -55,7 +55,7 @@ func New(cfg Config) (*Server, error) {
 		wire.OpWrite: s.write, wire.OpRead: s.read, wire.OpSync: s.sync, wire.OpDiscard: s.discard,
 		wire.OpDelete: s.delete, wire.OpFence: s.fence, wire.OpFinal: s.final, wire.OpUnsettled: s.unsettled, wire.OpSettle: s.settle,
 		wire.OpVersions: s.versions, wire.OpRepair: s.repair, wire.OpMark: s.mark, wire.OpFiles: s.listFiles,
-		wire.OpExtents: s.extents,
+		wire.OpExtents:       s.extents,
 		wire.OpStorageStatus: s.status,
 	}
 	if err := s.openRoots(); err != nil {

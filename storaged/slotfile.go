@@ -209,8 +209,10 @@ func (s *slotFile) record(records ...*record) error {
 	}
 	s.dirty.Store(true)
 	s.log = s.root.journal.pendingOf(s.fid)
-	if h := records[0].head; h != nil {
-		s.head, s.state = h.clone(), formed
+	for _, r := range records {
+		if r.head != nil {
+			s.head, s.state = r.head.clone(), formed
+		}
 	}
 	s.log.final, s.log.direct = s.head.Final, s.direct
 	s.kept.Store(true)

@@ -194,12 +194,6 @@ func (h *fileHeader) addCut(n cut) (ok bool) {
 	return true
 }
 
-// forgets tells whether the header lacks a cut that an earlier one has, other than by having
-// the newest, from a block on, instead.
-func (h *fileHeader) forgets(earlier *fileHeader, first uint64) bool {
-	return slices.ContainsFunc(earlier.Cuts, func(c cut) bool { return c.First < first && !slices.Contains(h.Cuts, c) })
-}
-
 // forget takes note that a discard, which is final, leaves no other trace. What a client
 // wrote before it and that comes late is not needed: it is durable elsewhere, or replaced.
 func (h *fileHeader) forget(v vocab.Version) {
