@@ -99,6 +99,73 @@ func (f *modelFile) append() string {
 	return fmt.Sprintf("append %d", len(p))
 }
 
+// change is a range and what the file is with it zeroed, longer if grown.
+func (f *modelFile) change(grown bool) (off, n int) {
+	off = f.offset(min(maxModelBytes, len(f.want)+len(f.want)/2+10) - 1)
+	n = min(f.length(), maxModelBytes-off)
+	if grown {
+		f.resize(max(len(f.want), off+n))
+	}
+	clear(f.want[min(off, len(f.want)):min(off+n, len(f.want))])
+	return off, n
+}
+
+func (f *modelFile) writeZeros() string {
+	off, n := f.change(true)
+	_, err := f.any().WriteAt(make([]byte, n), int64(off))
+	require.NoError(f.t, err)
+	return fmt.Sprintf("write %d zeros at %d", n, off)
+}
+
+func (f *modelFile) punch() string {
+	off, n := f.change(false)
+	require.NoError(f.t, f.any().Handle().Punch(f.t.Context(), int64(off), int64(n)))
+	return fmt.Sprintf("punch %d at %d", n, off)
+}
+
+func (f *modelFile) zero() string {
+	keep := f.rnd.IntN(2) == 0
+	off, n := f.change(!keep)
+	require.NoError(f.t, f.any().Handle().Zero(f.t.Context(), int64(off), int64(n), keep))
+	return fmt.Sprintf("zero %d at %d, keep size: %v", n, off, keep)
+}
+
+func (f *modelFile) allocate() string {
+	off := f.offset(min(maxModelBytes, len(f.want)+10) - 1)
+	n := min(f.length(), maxModelBytes-off)
+	require.NoError(f.t, f.any().Handle().Allocate(f.t.Context(), int64(off), int64(n)))
+	f.resize(max(len(f.want), off+n))
+	return fmt.Sprintf("allocate %d at %d", n, off)
+}
+
+// seek checks that what is told to be a hole is zeros, and that neither kind ends before
+// it begins.
+func (f *modelFile) seek() string {
+	off := f.offset(len(f.want) + 10)
+	h := f.any().Handle()
+	at, found, err := h.SeekData(f.t.Context(), int64(off))
+	require.NoError(f.t, err)
+	if !found {
+		at = int64(max(off, len(f.want)))
+	}
+	require.GreaterOrEqual(f.t, at, int64(off))
+	requireZeros(f.t, f.want[min(off, len(f.want)):min(int(at), len(f.want))])
+	hole, found, err := h.SeekHole(f.t.Context(), int64(off))
+	require.NoError(f.t, err)
+	require.Equal(f.t, off < len(f.want), found)
+	if found {
+		require.GreaterOrEqual(f.t, hole, int64(off))
+		require.LessOrEqual(f.t, hole, int64(len(f.want)))
+		requireZeros(f.t, f.want[hole:min(int(hole)/block*block+block, len(f.want))])
+	}
+	return fmt.Sprintf("seek from %d", off)
+}
+
+func requireZeros(t *testing.T, p []byte) {
+	t.Helper()
+	requireBytes(t, make([]byte, len(p)), p)
+}
+
 func (f *modelFile) sync() string {
 	require.NoError(f.t, f.any().Sync())
 	return "sync"
@@ -120,7 +187,7 @@ func (f *modelFile) read() string {
 
 // step does something, and then says what it was.
 func (f *modelFile) step() string {
-	switch f.rnd.IntN(16) {
+	switch f.rnd.IntN(26) {
 	case 0:
 		return f.truncate()
 	case 1:
@@ -129,6 +196,16 @@ func (f *modelFile) step() string {
 		return f.sync()
 	case 3, 4, 5, 6, 7, 8:
 		return f.write()
+	case 9, 10, 11:
+		return f.writeZeros()
+	case 12, 13:
+		return f.punch()
+	case 14:
+		return f.zero()
+	case 15:
+		return f.allocate()
+	case 16, 17:
+		return f.seek()
 	default:
 		return f.read()
 	}

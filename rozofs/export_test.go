@@ -41,9 +41,10 @@ func (h *Handle) SetLate(position int) {
 	st.node.setLate(true)
 }
 
-// SendSome sends the dirty blocks from first on to their homes at some positions only.
+// SendSome sends the dirty blocks from first on to their homes at some positions only, as
+// a discard if they are zeros.
 func (h *Handle) SendSome(ctx context.Context, first uint64, blocks int, positions []int) error {
-	r, slots, err := h.f.encode(first, blocks)
+	r, slots, err := h.f.encode(stretch{first, blocks, true})
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,8 @@ type file struct {
 	dirty    int              // pages to be sent
 	inFlight int              // runs being sent
 	runs     []*run           // sent and complete, not yet durable
+	fresh    uint64           // nothing lies in the blocks from this one on, nor was sent there under this lease
+	undone   []*discarding    // discards that have not reached enough storages, and may have reached some
 	crowded  uint64           // counts runs that must be sent once more, under a new version
 	degraded bool             // some of it is not at home; told to exportd with the next commit or release
 	finality finality         // of the versions under this lease (final.go)

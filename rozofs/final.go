@@ -16,11 +16,8 @@ type finality struct {
 	open  map[uint64]bool   // counters of changes that may become durable yet
 	torn  map[uint64]uint64 // by block: the lowest counter of one that will not, until a newer one is
 	tears map[uint64]int    // by counter: how many blocks of torn have it
-	lost  bool              // a truncation failed halfway: nothing is final any more
+	lost  bool              // what was written was given up: nothing is final any more
 	told  uint64            // the bound that the storages were told, and one more
-
-	cutting bool   // a truncation is under way
-	cutFrom uint64 // its first block
 }
 
 // begun takes note of a change.
@@ -50,8 +47,6 @@ func (n *finality) failed(r *run, replaced func(block uint64) bool) {
 	}
 }
 
-func (n *finality) isBeingCut(block uint64) bool { return n.cutting && block >= n.cutFrom }
-
 // durable takes note that a run is: what was torn below it is replaced.
 func (n *finality) durable(r *run) {
 	delete(n.open, r.version.Counter)
@@ -63,13 +58,12 @@ func (n *finality) durable(r *run) {
 	}
 }
 
-// cut takes note that a truncation is durable.
-func (n *finality) cut(first, counter uint64) {
-	delete(n.open, counter)
-	n.cutting = false
+// discarded takes note that a discard is durable.
+func (n *finality) discarded(d *discarding) {
+	delete(n.open, d.version.Counter)
 	for b := range n.torn {
-		if b >= first {
-			n.mend(b, counter)
+		if d.covers(b) {
+			n.mend(b, d.version.Counter)
 		}
 	}
 }

@@ -75,11 +75,12 @@ type (
 )
 
 func startCluster(t testing.TB, f form, change ...func(*exportd.Config)) *cluster {
-	return startClusterOf(t, f, 0, change...)
+	return startClusterOf(t, f, 0, storaged.Config{}, change...)
 }
 
-// startClusterOf starts a cluster with more storages than a file needs.
-func startClusterOf(t testing.TB, f form, more int, change ...func(*exportd.Config)) *cluster {
+// startClusterOf starts a cluster with more storages than a file needs, whose storageds are
+// configured like one.
+func startClusterOf(t testing.TB, f form, more int, like storaged.Config, change ...func(*exportd.Config)) *cluster {
 	layout, err := vocab.ParseLayout(f.layout)
 	require.NoError(t, err)
 	c := &cluster{t: t, layout: layout, dir: t.TempDir()}
@@ -91,7 +92,9 @@ func startClusterOf(t testing.TB, f form, more int, change ...func(*exportd.Conf
 		n := &storageNode{root: filepath.Join(c.dir, "storage"+strconv.Itoa(int(sid.SID)))}
 		require.NoError(t, storaged.InitRoot(n.root, id, sid))
 		n.daemon = daemon{t: t, gate: newGate(), make: func() (server, error) {
-			return storaged.New(storaged.Config{Roots: []storaged.RootConfig{{CID: sid.CID, SID: sid.SID, Path: n.root}}})
+			cfg := like
+			cfg.Roots = []storaged.RootConfig{{CID: sid.CID, SID: sid.SID, Path: n.root}}
+			return storaged.New(cfg)
 		}}
 		n.start()
 		c.storages = append(c.storages, n)

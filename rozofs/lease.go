@@ -83,7 +83,10 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	f.serverCtime = reply.Attr.Ctime
 	f.place, f.coder = reply.Placement, coder
 	if reply.Lease.Epoch != f.lease.Epoch {
-		f.counter, f.finality, f.degraded = 0, finality{}, false
+		f.counter, f.finality, f.degraded, f.undone = 0, finality{}, false, nil
+		if coder != nil {
+			f.fresh = f.blocks(attr.Size)
+		}
 	}
 	lease := reply.Lease
 	if overtaken {
@@ -295,7 +298,7 @@ func (f *file) lose(why error) {
 	had := f.lease.Kind
 	f.setLease(wire.Lease{})
 	f.known = false
-	unsaved := len(f.pages) > 0 || f.uncommitted
+	unsaved := len(f.pages) > 0 || len(f.undone) > 0 || f.uncommitted
 	f.mu.Unlock()
 	if had == wire.LeaseWrite && unsaved {
 		f.abandon(why)
@@ -310,7 +313,7 @@ func (f *file) abandon(why error) {
 	for b := range f.pages {
 		f.dropPage(b)
 	}
-	f.runs, f.uncommitted = nil, false
+	f.runs, f.undone, f.uncommitted = nil, nil, false
 	f.finality.lost = true
 	f.failure = errors.Join(f.failure, why)
 	f.broadcast()

@@ -21,6 +21,9 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	defer f.letGo()
+	if err := f.finishDiscards(ctx); err != nil {
+		return 0, err
+	}
 	f.mu.Lock()
 	size := f.attr.Size
 	f.mu.Unlock()

@@ -31,6 +31,11 @@ func TestAStorageThatReturnsIsBroughtUpToDate(t *testing.T) {
 			copy(data[100_000:], random(2, 500_000)) // overwritten
 			_, err = f.WriteAt(data[100_000:600_000], 100_000)
 			require.NoError(t, err)
+			clear(data[700_000:1_000_000]) // overwritten with zeros
+			_, err = f.WriteAt(data[700_000:1_000_000], 700_000)
+			require.NoError(t, err)
+			clear(data[1_200_000:1_500_000]) // punched
+			require.NoError(t, f.Handle().Punch(t.Context(), 1_200_000, 300_000))
 			data = data[:2_000_001] // cut, and grown
 			require.NoError(t, f.Truncate(int64(len(data))))
 			data = append(data, make([]byte, 1_000_000)...)

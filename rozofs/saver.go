@@ -329,7 +329,7 @@ func (s *saver) run(ctx context.Context, m *move) {
 	case <-s.done:
 		return
 	}
-	req, slots, found := m.p.f.prepareMove(m)
+	request, found := m.p.f.prepareMove(m)
 	if found != moveReady {
 		s.report(func() { s.over(m, found, nil) })
 		return
@@ -338,10 +338,8 @@ func (s *saver) run(ctx context.Context, m *move) {
 	defer cancel()
 	late := time.AfterFunc(m.st.node.hedge(writing), func() { s.report(func() { s.moveLate(m) }) })
 	defer late.Stop()
-	var reply wire.WriteReply
-	buf, err := m.st.call(ctx, writing, wire.OpWrite, req, wire.Bulk{Parts: [][]byte{slots.B}, Done: slots.Release}, &reply)
-	buf.Release()
-	m.boot = reply.Boot
+	var err error
+	m.boot, err = request(ctx)
 	s.report(func() { s.over(m, moveReady, err) })
 }
 
@@ -430,12 +428,12 @@ func (s *saver) syncArrived() {
 
 // prepareMove finds a storage for a projection of a run and makes its slots anew, under
 // the same version, if the pages still hold what the run sent.
-func (f *file) prepareMove(m *move) (*wire.WriteRequest, *wire.Buffer, moveResult) {
+func (f *file) prepareMove(m *move) (request func(context.Context) (vocab.Boot, error), found moveResult) {
 	r, i := m.p.r, m.p.projection
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if r.end != runOpen || r.safe[i] {
-		return nil, nil, moveNeedless
+		return nil, moveNeedless
 	}
 	kept := 0
 	for j, pg := range r.pages {
@@ -446,34 +444,29 @@ func (f *file) prepareMove(m *move) (*wire.WriteRequest, *wire.Buffer, moveResul
 	position, anew := f.whereTo(r, i, m.tried)
 	switch {
 	case kept == 0: // all of it was written anew, or cut off
-		return nil, nil, moveAnew
+		return nil, moveAnew
 	case kept < len(r.pages) || position < 0:
 		if anew {
-			return nil, nil, moveAnew
+			return nil, moveAnew
 		}
-		return nil, nil, moveLater
+		return nil, moveLater
 	}
 	st, err := f.c.pool.at(&f.place.Distribution, position)
 	if err != nil {
-		return nil, nil, moveLater
+		return nil, moveLater
 	}
-	slots, err := f.encodeOne(r, i, position)
-	if err != nil {
-		return nil, nil, moveAnew
+	var slots *wire.Buffer
+	if !r.zeros {
+		if slots, err = f.encodeOne(r, i, position); err != nil {
+			return nil, moveAnew
+		}
 	}
 	if position >= len(r.at) {
 		r.spares[position] = i
 		f.degraded = true
 	}
 	m.st, m.position = st, position
-	return &wire.WriteRequest{
-		Target: st.target(f.c.session.id(), r.version.Epoch),
-		Run: wire.Run{
-			FID: f.place.FID, Generation: f.place.Distribution.Generation, First: r.first, Count: uint32(len(r.pages)),
-		},
-		PayloadBytes: uint32(f.coder.RoomAt(position)),
-		Final:        r.final,
-	}, slots, moveReady
+	return f.request(st, r, &f.place.Distribution, position, slots), moveReady
 }
 
 // whereTo finds a storage that is well and may take the projection: its home, or a spare

@@ -353,13 +353,11 @@ func (w *sender) try(i, position int) {
 		w.errs[position] = err
 		return
 	}
-	slots := w.slotsFor(i, position)
-	req := wire.WriteRequest{
-		Target:       st.target(w.f.c.session.id(), w.run.version.Epoch),
-		Run:          wire.Run{FID: w.f.place.FID, Generation: w.dist.Generation, First: w.run.first, Count: uint32(len(w.run.pages))},
-		PayloadBytes: uint32(w.f.coder.RoomAt(position)),
-		Final:        w.run.final,
+	var slots *wire.Buffer
+	if !w.run.zeros {
+		slots = w.slotsFor(i, position)
 	}
+	request := w.f.request(st, w.run, &w.dist, position, slots)
 	w.pending[i]++
 	call := &overdue{st: st}
 	w.underWay = append(w.underWay, underWay{i, position, time.Now(), call})
@@ -372,18 +370,40 @@ func (w *sender) try(i, position int) {
 	started := w.f.c.goes(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, w.f.c.cfg.StorageTimeout)
 		defer cancel()
-		var reply wire.WriteReply
-		bulk := wire.Bulk{Parts: [][]byte{slots.B}, Done: slots.Release}
-		buf, err := st.call(ctx, writing, wire.OpWrite, &req, bulk, &reply)
-		buf.Release()
+		boot, err := request(ctx)
 		call.end()
-		report(attempt{projection: i, position: position, boot: reply.Boot, err: err})
+		report(attempt{projection: i, position: position, boot: boot, err: err})
 	})
 	if !started {
 		slots.Release()
 		w.pending[i]--
 		w.ended(i, position)
 		w.errs[position] = errClosed
+	}
+}
+
+// request prepares what brings a run to a position: the slots of a projection, which it
+// releases when it is made, or of zeros the discard, which is the same for all.
+func (f *file) request(st *storage, r *run, dist *vocab.Distribution, position int, slots *wire.Buffer) func(context.Context) (vocab.Boot, error) {
+	target := st.target(f.c.session.id(), r.version.Epoch)
+	run := wire.Run{FID: f.place.FID, Generation: dist.Generation, First: r.first, Count: uint32(len(r.pages))}
+	room := uint32(f.coder.RoomAt(position))
+	if r.zeros {
+		req := wire.DiscardRequest{Target: target, Run: run, Version: r.version, PayloadBytes: room}
+		return func(ctx context.Context) (vocab.Boot, error) {
+			var reply wire.BootReply
+			buf, err := st.call(ctx, writing, wire.OpDiscard, &req, wire.Bulk{}, &reply)
+			buf.Release()
+			return reply.Boot, err
+		}
+	}
+	req := wire.WriteRequest{Target: target, Run: run, PayloadBytes: room, Final: r.final}
+	return func(ctx context.Context) (vocab.Boot, error) {
+		var reply wire.WriteReply
+		bulk := wire.Bulk{Parts: [][]byte{slots.B}, Done: slots.Release}
+		buf, err := st.call(ctx, writing, wire.OpWrite, &req, bulk, &reply)
+		buf.Release()
+		return reply.Boot, err
 	}
 }
 

@@ -159,5 +159,8 @@ func (f *file) sweep(lost map[*run]bool) {
 	f.broadcast()
 }
 
-// isReplaced tells whether what was last written to a block is durable; mu is held.
-func (f *file) isReplaced(b uint64) bool { return f.pages[b] == nil && !f.finality.isBeingCut(b) }
+// isReplaced tells whether what was last written to a block, or discarded, is durable; mu is
+// held.
+func (f *file) isReplaced(b uint64) bool {
+	return f.pages[b] == nil && !slices.ContainsFunc(f.undone, func(d *discarding) bool { return d.covers(b) })
+}

@@ -337,7 +337,7 @@ func TestAScrubRemovesOrphansAndNothingElse(t *testing.T) {
 func TestADrainedStorageIsEmptyAndNothingIsLost(t *testing.T) {
 	for _, form := range taskForms {
 		t.Run(form.String(), func(t *testing.T) {
-			c := startClusterOf(t, form, 1)
+			c := startClusterOf(t, form, 1, storaged.Config{})
 			m := c.mount(t)
 			all := c.fill(m, 24)
 			w := m.open("written", os.O_CREATE|os.O_RDWR)

@@ -2,6 +2,8 @@ package rozofs
 
 import (
 	"context"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -21,15 +23,25 @@ func (f *file) truncate(ctx context.Context, who Caller, ch Change) (vocab.Attr,
 	defer f.letGo()
 	f.content.Lock()
 	defer f.content.Unlock()
+	if err := f.finishDiscards(ctx); err != nil {
+		return vocab.Attr{}, err
+	}
 	f.mu.Lock()
-	regular, old, epoch := f.attr.IsRegular(), f.attr.Size, f.lease.Epoch
+	regular, old := f.attr.IsRegular(), f.attr.Size
 	f.mu.Unlock()
 	if regular && ch.Size < old {
 		if err := f.cut(ctx, ch.Size, old); err != nil {
 			return vocab.Attr{}, err
 		}
 	}
+	return f.setSize(ctx, who, ch)
+}
+
+// setSize tells exportd the size, to which the content was cut or is to grow; content is
+// held.
+func (f *file) setSize(ctx context.Context, who Caller, ch Change) (vocab.Attr, error) {
 	f.mu.Lock()
+	epoch, old := f.lease.Epoch, f.attr.Size
 	f.attr.Size = ch.Size
 	f.mu.Unlock()
 	if ch.Mask&(wire.SetMtime|wire.SetMtimeNow) == 0 {
@@ -38,7 +50,11 @@ func (f *file) truncate(ctx context.Context, who Caller, ch Change) (vocab.Attr,
 	a, err := f.c.setAttr(ctx, who, f.ino, ch, epoch)
 	if err != nil {
 		f.mu.Lock()
-		f.uncommitted = true // the content is cut: the size follows with the next commit
+		if old < ch.Size {
+			f.attr.Size = old
+		} else {
+			f.uncommitted = true // the content is cut: the size follows with the next commit
+		}
 		f.mu.Unlock()
 	}
 	return a, err
@@ -47,55 +63,110 @@ func (f *file) truncate(ctx context.Context, who Caller, ch Change) (vocab.Attr,
 // cut drops the content from size on: blocks that lie beyond it on all storages,
 // and the tail of the block that it falls into.
 func (f *file) cut(ctx context.Context, size, old uint64) error {
-	if err := f.waitFor(ctx, func() bool { return f.inFlight == 0 }); err != nil {
-		return err
-	}
 	bytes := uint64(f.coder.BlockBytes())
-	keep := (size + bytes - 1) / bytes // blocks that stay
-	for b := range f.pages {
-		if b >= keep {
-			f.dropPage(b)
-		}
-	}
-	f.mu.Unlock()
 	if tail := size % bytes; tail != 0 {
 		err := f.modify(ctx, size/bytes, tail, 0, func(data []byte) { clear(data[tail:]) })
 		if err != nil {
 			return err
 		}
 	}
-	f.mu.Lock()
+	if err := f.waitFor(ctx, func() bool { return f.inFlight == 0 }); err != nil {
+		return err
+	}
+	keep := f.blocks(size) // that stay
+	for b := range f.pages {
+		if b >= keep {
+			f.dropPage(b)
+		}
+	}
 	f.attr.Size = size
 	f.uncommitted = true
-	f.counter++
-	version := vocab.Version{Epoch: f.lease.Epoch, Counter: f.counter}
-	f.finality.begun(f.counter)
-	f.finality.cutting, f.finality.cutFrom = true, keep
+	beyond := f.blocks(old) > keep
+	if beyond {
+		f.beginDiscard(wire.Range{First: keep})
+	}
 	f.mu.Unlock()
-	var err error
-	if (old+bytes-1)/bytes > keep {
-		err = f.discard(ctx, keep, version)
+	if !beyond {
+		return nil
+	}
+	if err := f.finishDiscards(ctx); err != nil {
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err != nil {
-		f.finality.lost = true
-		return err
-	}
-	f.finality.cut(keep, version.Counter)
+	f.fresh = min(f.fresh, keep)
 	return nil
 }
 
-// discard drops the blocks from first on, on at least forward storages, and gives
-// the others no longer than a late write. One that misses it is outvoted when it
-// returns: it alone has something.
-func (f *file) discard(ctx context.Context, first uint64, version vocab.Version) error {
+// blocks is how many a size needs.
+func (f *file) blocks(size uint64) uint64 {
+	bytes := uint64(f.coder.BlockBytes())
+	return (size + bytes - 1) / bytes
+}
+
+// discarding is a discard of ranges of blocks, of which a count of 0 means all to the end.
+type discarding struct {
+	version vocab.Version
+	ranges  []wire.Range
+}
+
+func (d *discarding) covers(block uint64) bool {
+	return slices.ContainsFunc(d.ranges, func(r wire.Range) bool {
+		return block >= r.First && (r.Count == 0 || block-r.First < r.Count)
+	})
+}
+
+// discard drops ranges of blocks durably, under a version of its own. As long as that
+// fails it is undone, and everything that needs the content tries it again first.
+func (f *file) discard(ctx context.Context, ranges ...wire.Range) error {
+	f.mu.Lock()
+	f.beginDiscard(ranges...)
+	f.mu.Unlock()
+	return f.finishDiscards(ctx)
+}
+
+// beginDiscard is called with mu held, which is not given up since pages of the blocks were
+// dropped: a run that fails later would be taken for replaced.
+func (f *file) beginDiscard(ranges ...wire.Range) {
+	f.counter++
+	d := &discarding{version: vocab.Version{Epoch: f.lease.Epoch, Counter: f.counter}, ranges: ranges}
+	f.finality.begun(f.counter)
+	f.undone = append(f.undone, d)
+}
+
+// finishDiscards completes the discards that are undone, under the versions that they have:
+// so what was written since stays. It may run more than once at a time.
+func (f *file) finishDiscards(ctx context.Context) error {
+	for {
+		f.mu.Lock()
+		if len(f.undone) == 0 {
+			f.mu.Unlock()
+			return nil
+		}
+		d := f.undone[0]
+		f.mu.Unlock()
+		if err := f.bringDiscard(ctx, d); err != nil {
+			return err
+		}
+		f.mu.Lock()
+		if i := slices.Index(f.undone, d); i >= 0 {
+			f.undone = slices.Delete(f.undone, i, i+1)
+			f.finality.discarded(d)
+		}
+		f.mu.Unlock()
+	}
+}
+
+// bringDiscard drops blocks on at least forward storages, and gives the others no longer
+// than a late write. One that misses it is outvoted when it returns: it alone has
+// something.
+func (f *file) bringDiscard(ctx context.Context, todo *discarding) error {
 	ctx, cancel := context.WithTimeout(ctx, f.c.cfg.StorageTimeout)
 	defer cancel()
 	dist := f.place.Distribution
 	s := len(dist.SIDs)
 	d := discarder{
-		f: f, dist: &dist, first: first, version: version,
+		discarding: todo, f: f, fid: f.place.FID, dist: &dist,
 		results: make(chan discarded, s),
 		state:   make([]discardState, s), errs: make([]error, s), calls: make([]*overdue, s),
 	}
@@ -134,10 +205,10 @@ func (f *file) discard(ctx context.Context, first uint64, version vocab.Version)
 
 // discarder brings one discard to the storages of a distribution.
 type discarder struct {
+	*discarding
 	f       *file
+	fid     vocab.FID
 	dist    *vocab.Distribution
-	first   uint64
-	version vocab.Version
 	results chan discarded // has room for all, so that late ones need nobody to take them
 	state   []discardState // by position
 	errs    []error        // by position: the last error
@@ -165,11 +236,12 @@ func (d *discarder) sendAll() {
 			continue
 		}
 		d.state[p] = discardSent
+		room := d.roomAt(p)
 		call := &overdue{}
 		call.st, _ = d.f.c.pool.at(d.dist, p) // if there is none the call fails
 		d.calls[p] = call
 		started := d.f.c.goes(func(ctx context.Context) {
-			err := d.f.discardAt(ctx, d.dist, p, d.first, d.version)
+			err := d.at(ctx, p, room)
 			call.end()
 			d.results <- discarded{p, err}
 		})
@@ -210,7 +282,7 @@ func (d *discarder) markLate() {
 
 func (d *discarder) tooFew(need int) error {
 	done, _ := d.count()
-	return vocab.Errorf(vocab.Unavailable, "truncation of %v: %d of %d storages took it (%s)%s",
+	return vocab.Errorf(vocab.Unavailable, "discard in %v: %d of %d storages took it (%s)%s",
 		d.f.place.FID, done, need, d.f.c.pool.missing(d.dist), reasons(d.errs))
 }
 
@@ -226,27 +298,64 @@ func (d *discarder) count() (done, pending int) {
 	return done, pending
 }
 
-// discardAt discards on one storage, durably.
-func (f *file) discardAt(ctx context.Context, dist *vocab.Distribution, position int, first uint64, version vocab.Version) error {
-	st, err := f.c.pool.at(dist, position)
+// roomAt says how large the slots of a storage are that has nothing of the file, so that it
+// keeps the discard. A spare is spared that, unless it may be needed in place of a home.
+func (d *discarder) roomAt(position int) uint32 {
+	home := position < int(d.f.coder.Geometry.Layout.Forward)
+	for p := 0; !home && p < int(d.f.coder.Geometry.Layout.Forward); p++ {
+		home = d.f.c.pool.state(d.dist, p) != nodeUp || d.errs[p] != nil
+	}
+	if !home {
+		return 0
+	}
+	return uint32(d.f.coder.RoomAt(position))
+}
+
+// at discards on one storage, durably.
+func (d *discarder) at(ctx context.Context, position int, room uint32) error {
+	st, err := d.f.c.pool.at(d.dist, position)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, f.c.cfg.StorageTimeout)
-	defer cancel()
-	req := wire.DiscardRequest{
-		Target:  st.target(f.c.session.id(), version.Epoch),
-		Run:     wire.Run{FID: f.place.FID, Generation: dist.Generation, First: first},
-		Version: version,
+	target := st.target(d.f.c.session.id(), d.version.Epoch)
+	call := func(op wire.Op, req wire.Message) (vocab.Boot, error) {
+		ctx, cancel := context.WithTimeout(ctx, d.f.c.cfg.StorageTimeout)
+		defer cancel()
+		var reply wire.BootReply
+		buf, err := st.call(ctx, syncing, op, req, wire.Bulk{}, &reply)
+		buf.Release()
+		return reply.Boot, err
 	}
-	var reply wire.BootReply
-	buf, err := st.call(ctx, syncing, wire.OpDiscard, &req, wire.Bulk{}, &reply)
-	buf.Release()
-	if err != nil {
-		return err
+	var boot vocab.Boot // of the first: if it restarts in between, it refuses the sync
+	for run := range d.runs() {
+		now, err := call(wire.OpDiscard, &wire.DiscardRequest{Target: target, Run: run, Version: d.version, PayloadBytes: room})
+		if err != nil {
+			return err
+		}
+		if boot == 0 {
+			boot = now
+		}
 	}
-	sync := wire.SyncRequest{Target: req.Target, Boot: reply.Boot, FIDs: []vocab.FID{f.place.FID}}
-	buf, err = st.call(ctx, syncing, wire.OpSync, &sync, wire.Bulk{}, &wire.BootReply{})
-	buf.Release()
+	_, err = call(wire.OpSync, &wire.SyncRequest{Target: target, Boot: boot, FIDs: []vocab.FID{d.fid}})
 	return err
+}
+
+// runs gives the ranges in pieces that fit a request.
+func (d *discarder) runs() iter.Seq[wire.Run] {
+	run := wire.Run{FID: d.fid, Generation: d.dist.Generation}
+	return func(yield func(wire.Run) bool) {
+		for _, r := range d.ranges {
+			for first, left := r.First, r.Count; ; {
+				n := min(left, wire.MaxRunBlocks)
+				run.First, run.Count = first, uint32(n)
+				if !yield(run) {
+					return
+				}
+				first, left = first+n, left-n
+				if left == 0 {
+					break
+				}
+			}
+		}
+	}
 }

@@ -29,6 +29,7 @@ type run struct {
 	version vocab.Version
 	final   vocab.Version // up to which all of the file was final when it was encoded
 	used    int           // user bytes in the last block; the others are full
+	zeros   bool          // all pages are: the blocks are discarded
 	at      []place       // by projection
 
 	// What became of it since it is complete; guarded by the file's mu, at too.
@@ -60,6 +61,9 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 	defer f.letGo()
 	f.content.Lock()
 	defer f.content.Unlock()
+	if err := f.finishDiscards(ctx); err != nil {
+		return 0, err
+	}
 	if h.append {
 		f.mu.Lock()
 		off = int64(f.attr.Size)
@@ -230,6 +234,9 @@ func (f *file) flush(ctx context.Context) error {
 // it meets, and leaves them for who has.
 func (f *file) drain(ctx context.Context) error {
 	for began := time.Now(); ; {
+		if err := f.finishDiscards(ctx); err != nil {
+			return err
+		}
 		f.mu.Lock()
 		crowded, failures := f.crowded, f.failures
 		f.mu.Unlock()
@@ -273,23 +280,25 @@ func (f *file) sendDirty(ctx context.Context) error {
 		for n < len(blocks) && n < f.runBlocks() && blocks[n] == blocks[0]+uint64(n) {
 			n++
 		}
-		if err := f.startRun(ctx, blocks[0], n); err != nil {
-			return err
+		for _, s := range f.stretches(blocks[0], n) {
+			if err := f.startRun(ctx, s); err != nil {
+				return err
+			}
 		}
 		blocks = blocks[n:]
 	}
 	return nil
 }
 
-// startRun encodes the pages of n blocks and sends them on a goroutine of its
+// startRun encodes the pages of a stretch and sends them on a goroutine of its
 // own. A sending slot bounds how many runs are under way.
-func (f *file) startRun(ctx context.Context, first uint64, n int) error {
+func (f *file) startRun(ctx context.Context, s stretch) error {
 	select {
 	case f.c.sending <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	r, slots, err := f.encode(first, n)
+	r, slots, err := f.encode(s)
 	if r == nil {
 		<-f.c.sending
 		return err
@@ -307,12 +316,13 @@ func (f *file) startRun(ctx context.Context, first uint64, n int) error {
 	return nil
 }
 
-// encode takes the dirty pages of n blocks from first on, as long as they are
-// consecutive, and makes a run of them and its slots, by projection. It returns
-// no run if nothing is dirty any more.
-func (f *file) encode(first uint64, n int) (*run, slotSet, error) {
+// encode takes the dirty pages of a stretch, as long as they are consecutive, and makes a
+// run of them and its slots, by projection, which are nil for zeros. It returns no run if
+// nothing is dirty any more, or nothing need be sent.
+func (f *file) encode(s stretch) (*run, slotSet, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	first, n := s.first, s.count
 	for n > 0 && !f.isDirty(first) {
 		first, n = first+1, n-1
 	}
@@ -323,6 +333,12 @@ func (f *file) encode(first uint64, n int) (*run, slotSet, error) {
 	if len(r.pages) == 0 {
 		return nil, nil, nil
 	}
+	r.zeros = s.zeros && f.allZeros(r)
+	if r.zeros && first >= f.fresh {
+		f.forgetZeros(r)
+		return nil, nil, nil
+	}
+	f.fresh = max(f.fresh, first+uint64(len(r.pages)))
 	r.final = f.final()
 	f.counter++
 	r.version = vocab.Version{Epoch: f.lease.Epoch, Counter: f.counter}
@@ -330,9 +346,12 @@ func (f *file) encode(first uint64, n int) (*run, slotSet, error) {
 	size := uint64(f.coder.BlockBytes())
 	last := first + uint64(len(r.pages)-1)
 	r.used = int(min(size, f.attr.Size-last*size))
-	slots, err := f.encodeSlots(r)
-	if err != nil {
-		return nil, nil, err
+	slots := make(slotSet, f.coder.Geometry.Layout.Forward)
+	if !r.zeros {
+		var err error
+		if slots, err = f.encodeSlots(r); err != nil {
+			return nil, nil, err
+		}
 	}
 	for _, pg := range r.pages {
 		pg.dirty, pg.run = false, r

@@ -14,9 +14,8 @@ import (
 )
 
 // face answers the kernel's requests with calls of a FileSystem. What it does
-// not answer is ENOSYS, which the kernel takes well: LSEEK, COPY_FILE_RANGE and
-// IOCTL fall back to the kernel's own, FALLOCATE and O_TMPFILE become EOPNOTSUPP,
-// ACCESS is never asked for since the kernel checks permissions.
+// not answer is ENOSYS, which the kernel takes well: COPY_FILE_RANGE and IOCTL fall
+// back to the kernel's own, O_TMPFILE becomes EOPNOTSUPP, ACCESS is never asked for since the kernel checks permissions.
 type face struct {
 	fuse.RawFileSystem
 

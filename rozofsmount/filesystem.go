@@ -53,6 +53,15 @@ type Handle interface {
 	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 	// WriteAt has copied p when it returns. A handle opened with O_APPEND ignores off.
 	WriteAt(ctx context.Context, p []byte, off int64) (int, error)
+	// Punch makes a range zeros, as far as the file goes; Zero also makes the file as long, if
+	// the size is not to be kept; Allocate does only that.
+	Punch(ctx context.Context, off, n int64) error
+	Zero(ctx context.Context, off, n int64, keepSize bool) error
+	Allocate(ctx context.Context, off, n int64) error
+	// SeekData and SeekHole find the next byte that may be data, or that is in a hole or the
+	// end of the file.
+	SeekData(ctx context.Context, off int64) (at int64, found bool, err error)
+	SeekHole(ctx context.Context, off int64) (at int64, found bool, err error)
 	// Flush is called at each close(2): it sends what is buffered and reports
 	// write errors not yet reported.
 	Flush(ctx context.Context) error

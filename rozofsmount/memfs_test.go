@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -432,6 +433,57 @@ func (h *memHandle) WriteAt(ctx context.Context, p []byte, off int64) (int, erro
 	}
 	h.n.attr.Mtime = now()
 	return copy(h.n.data[off:], p), nil
+}
+
+// change is a range of bytes that becomes zeros, as far as the file goes, if it is to be
+// cleared, and the file as long if it is to grow.
+func (h *memHandle) change(ctx context.Context, call string, off, n int64, zeros, grow bool) error {
+	if err := h.m.hook(ctx, call, h.m.nameOf(h.n.attr.Ino)); err != nil {
+		return err
+	}
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if end := uint64(off + n); grow && end > h.n.attr.Size {
+		h.n.resize(end)
+	}
+	if size := int64(len(h.n.data)); zeros && off < size {
+		clear(h.n.data[off:min(off+n, size)])
+	}
+	return nil
+}
+
+func (h *memHandle) Punch(ctx context.Context, off, n int64) error {
+	return h.change(ctx, "punch", off, n, true, false)
+}
+
+func (h *memHandle) Zero(ctx context.Context, off, n int64, keepSize bool) error {
+	return h.change(ctx, "zero", off, n, true, !keepSize)
+}
+
+func (h *memHandle) Allocate(ctx context.Context, off, n int64) error {
+	return h.change(ctx, "allocate", off, n, false, true)
+}
+
+// seek knows blocks of four bytes.
+func (h *memHandle) seek(off int64, data bool) (int64, bool, error) {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	size := int64(len(h.n.data))
+	for at := off; at < size; at = at/4*4 + 4 {
+		block := h.n.data[at/4*4 : min(at/4*4+4, size)]
+		if (strings.Trim(string(block), "\x00") != "") == data {
+			return at, true, nil
+		}
+	}
+	return size, !data && off < size, nil
+}
+
+func (h *memHandle) SeekData(_ context.Context, off int64) (int64, bool, error) {
+	return h.seek(off, true)
+}
+
+func (h *memHandle) SeekHole(_ context.Context, off int64) (int64, bool, error) {
+	return h.seek(off, false)
 }
 
 func (h *memHandle) Flush(ctx context.Context) error {
