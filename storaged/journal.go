@@ -271,8 +271,13 @@ func (j *journal) note(s *segment, off int64, r *record) {
 // one can tell how long it is. Needs appending, or that nobody else has j.
 func (j *journal) begin() error {
 	covered := int64(0)
+	var last *segment
+	j.mu.Lock() // a segment may be removed meanwhile, but not the last
 	if n := len(j.segments); n > 0 {
-		last := j.segments[n-1]
+		last = j.segments[n-1]
+	}
+	j.mu.Unlock()
+	if last != nil {
 		if err := last.f.Datasync(); err != nil {
 			return err
 		}
