@@ -40,11 +40,8 @@ func TestZerosTakeNoRoom(t *testing.T) {
 	run(t, c.base, "cmp", image, c.path("image"))
 
 	// And back, by one that asks for holes.
-	run(t, c.base, "cp", "--sparse=auto", c.path("image"), image+"2")
+	require.Less(t, copyData(t, c.path("image"), image+"2"), int64(2*mib), "bytes that are not in a hole")
 	run(t, c.base, "cmp", image, image+"2")
-	info, err := os.Stat(image + "2")
-	require.NoError(t, err)
-	require.Less(t, info.Sys().(*syscall.Stat_t).Blocks*512, int64(size/4), "the copy has the holes")
 
 	// What zeros are written over is freed when the journal is folded, which is when
 	// half of 256 MiB is to be gained.
@@ -56,6 +53,33 @@ func TestZerosTakeNoRoom(t *testing.T) {
 	run(t, c.base, "dd", "if=/dev/zero", "of="+c.path("old"), "bs=1M", fmt.Sprint("count=", old/mib), "conv=notrunc,fsync", "status=none")
 	require.Eventually(t, func() bool { return usedOnStorages(t, c) < before-old }, await, tick, "no room is given back")
 	run(t, c.base, "cmp", "-n", fmt.Sprint(old), "/dev/zero", c.path("old"))
+}
+
+// copyData copies what of a file is not in a hole, and tells how much that was.
+func copyData(t *testing.T, from, to string) (copied int64) {
+	t.Helper()
+	in, err := os.Open(from)
+	require.NoError(t, err)
+	defer in.Close()
+	out, err := os.Create(to)
+	require.NoError(t, err)
+	defer out.Close()
+	info, err := in.Stat()
+	require.NoError(t, err)
+	require.NoError(t, out.Truncate(info.Size()))
+	for hole := int64(0); ; {
+		data, err := unix.Seek(int(in.Fd()), hole, unix.SEEK_DATA)
+		if err == syscall.ENXIO {
+			return copied
+		}
+		require.NoError(t, err)
+		hole, err = unix.Seek(int(in.Fd()), data, unix.SEEK_HOLE)
+		require.NoError(t, err)
+		require.Greater(t, hole, data)
+		_, err = io.Copy(io.NewOffsetWriter(out, data), io.NewSectionReader(in, data, hole-data))
+		require.NoError(t, err)
+		copied += hole - data
+	}
 }
 
 func TestFallocate(t *testing.T) {
