@@ -47,6 +47,18 @@ func (n *finality) failed(r *run, replaced func(block uint64) bool) {
 	}
 }
 
+// ended takes note that a run is durable, or will not be; mu is held. One of an earlier lease,
+// whose syncing was slow, says nothing of the versions under this one.
+func (f *file) ended(r *run, durable bool) {
+	switch {
+	case r.version.Epoch != f.lease.Epoch:
+	case durable:
+		f.finality.durable(r)
+	default:
+		f.finality.failed(r, f.isReplaced)
+	}
+}
+
 // durable takes note that a run is: what was torn below it is replaced.
 func (n *finality) durable(r *run) {
 	delete(n.open, r.version.Counter)

@@ -70,3 +70,18 @@ func TestFinalIsWhatIsDurableOrReplaced(t *testing.T) {
 	f.finality.lost = true
 	require.Equal(t, vocab.Version{}, f.final())
 }
+
+// A run of an earlier lease, whose outcome comes late, is none of this one's.
+func TestARunOfAnEarlierLeaseSaysNothingOfThisOne(t *testing.T) {
+	for _, durable := range []bool{true, false} {
+		f := newFile(&Client{}, 5)
+		f.lease = wire.Lease{Kind: wire.LeaseWrite, Epoch: 5}
+		old := runOf(f, 0, 1)
+		f.lease, f.counter, f.finality = wire.Lease{Kind: wire.LeaseWrite, Epoch: 6}, 0, finality{}
+		f.ended(old, durable)
+		require.Equal(t, vocab.Version{Epoch: 6}, f.final())
+		runOf(f, 0, 1)
+		f.ended(old, durable)
+		require.Equal(t, vocab.Version{Epoch: 6}, f.final(), "of the same counter, and not durable")
+	}
+}

@@ -104,7 +104,7 @@ func (f *file) madeDurable(r *run, projection int) bool {
 	r.safe[projection] = true
 	if r.end == runOpen && !slices.Contains(r.safe, false) {
 		r.end = runDurable
-		f.finality.durable(r)
+		f.ended(r, true)
 	}
 	return r.end != runOpen
 }
@@ -141,7 +141,7 @@ func (f *file) sweep(lost map[*run]bool) {
 	f.runs = slices.DeleteFunc(f.runs, func(r *run) bool {
 		if r.end == runOpen && lost[r] {
 			r.end = runLost
-			f.finality.failed(r, f.isReplaced)
+			f.ended(r, false)
 		}
 		for j, pg := range r.pages {
 			b := r.first + uint64(j)

@@ -421,7 +421,7 @@ func (f *file) sent(r *run, err error) {
 			f.failures++
 		}
 		r.end = runLost
-		f.finality.failed(r, f.isReplaced)
+		f.ended(r, false)
 		for _, pg := range r.pages {
 			if pg.run == r && pg.buf != nil {
 				pg.dirty, pg.run = true, nil
