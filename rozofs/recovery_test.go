@@ -59,3 +59,27 @@ func TestAWriterThatDiesLeavesOldOrNew(t *testing.T) {
 		})
 	}
 }
+
+// A writer dies after a truncation that leaves half a block, whose tail it has cut in its own
+// memory alone. What the tail held does not come back when the file grows again.
+func TestAWriterThatDiesAfterATruncationLeavesNoTail(t *testing.T) {
+	var ahead atomic.Int64 // of exportd's clock
+	c := startCluster(t, form{"0", false}, func(cfg *exportd.Config) {
+		cfg.LeaseTerm = 5 * time.Second
+		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	const size, cut = 3 * vocab.DefaultBlockBytes, vocab.DefaultBlockBytes + 1000
+	data := random(1, size)
+	m := c.mount(t)
+	m.write("f", data)
+	m.close()
+	w := c.mount(t)
+	require.NoError(t, w.open("f", os.O_RDWR).Truncate(cut))
+	w.client.Kill()
+	w.client = nil
+	ahead.Add(int64(time.Hour)) // its session ends
+	r := c.mount(t)
+	r.holds("f", data[:cut])
+	require.NoError(t, r.Truncate(t.Context(), "f", size))
+	r.holds("f", append(data[:cut:cut], make([]byte, size-cut)...))
+}

@@ -84,6 +84,9 @@ func (w *settler) run(ctx context.Context) error {
 	}
 	size := uint64(w.coder.BlockBytes())
 	end := (w.req.Size + size - 1) / size // blocks that stay
+	if w.req.Size%size != 0 {
+		blocks = with(blocks, end-1) // a truncation may have cut its tail in the writer's memory alone
+	}
 	within, _ := slices.BinarySearch(blocks, end)
 	for run := range chunks(blocks[:within]) {
 		if err := w.settleRun(ctx, run[0], len(run)); err != nil {
@@ -97,6 +100,15 @@ func (w *settler) run(ctx context.Context) error {
 		return err
 	}
 	return w.each(ctx, w.reached(), w.final)
+}
+
+// with inserts a block into sorted ones.
+func with(blocks []uint64, b uint64) []uint64 {
+	i, there := slices.BinarySearch(blocks, b)
+	if there {
+		return blocks
+	}
+	return slices.Insert(blocks, i, b)
 }
 
 // chunks splits sorted blocks into runs of consecutive ones.
