@@ -27,17 +27,19 @@ type file struct {
 
 	// The lease (lease.go).
 	lease     wire.Lease
-	known     bool   // exportd has the file registered as open by this session
-	acquiring bool   // an open request is under way
-	recalling bool   // the lease is being given up
-	giving    bool   // the release is under way, all being durable: the lease may be gone already
-	given     uint64 // Client.given when a write lease was last given up or lost
-	holders   int    // calls that rely on the lease right now
+	known     bool        // exportd has the file registered as open by this session
+	acquiring bool        // an open request is under way
+	recalling bool        // the lease is being given up
+	giving    bool        // the release is under way, all being durable: the lease may be gone already
+	gone      vocab.Epoch // of the last write lease that was given up or lost
+	given     uint64      // Client.given when a write lease was last given up or lost
+	holders   int         // calls that rely on the lease right now
 
 	attr        vocab.Attr
 	attrRound   uint64     // Client.nameChanges when attr was fetched
 	serverCtime vocab.Time // the newest that exportd told
 	uncommitted bool       // size or mtime differ from what exportd has
+	sizing      bool       // a request that tells exportd the size is under way
 	place       vocab.Placement
 	coder       *block.Coder
 

@@ -73,6 +73,9 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	overtaken := f.c.overtaken(f.ino, reply.Lease.Epoch)
+	// A restarted exportd has told of this lease when it was reclaimed, and it was given up
+	// before the open request was answered.
+	overtaken = overtaken || reply.Lease.Kind == wire.LeaseWrite && reply.Lease.Epoch <= f.gone
 	f.known = true
 	attr := reply.Attr
 	still := f.uncommitted && f.lease.Kind == wire.LeaseWrite && reply.Lease.Epoch == f.lease.Epoch
@@ -101,6 +104,7 @@ func (f *file) setLease(l wire.Lease) {
 	if f.lease.Kind == wire.LeaseWrite && (l.Kind < wire.LeaseWrite || l.Epoch != f.lease.Epoch) {
 		f.c.given.add()
 		f.given = f.c.given.now()
+		f.gone = max(f.gone, f.lease.Epoch)
 	}
 	f.lease = l
 }
@@ -319,8 +323,30 @@ func (f *file) abandon(why error) {
 	f.broadcast()
 }
 
+// beginSizing waits for its turn to tell exportd the size, until endSizing: what tells an
+// older one must not come later.
+func (f *file) beginSizing(ctx context.Context) error {
+	if err := f.waitFor(ctx, func() bool { return !f.sizing }); err != nil {
+		return err
+	}
+	f.sizing = true
+	f.mu.Unlock()
+	return nil
+}
+
+func (f *file) endSizing() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sizing = false
+	f.broadcast()
+}
+
 // commit tells exportd the size and time of writing, if they changed.
 func (f *file) commit(ctx context.Context) error {
+	if err := f.beginSizing(ctx); err != nil {
+		return err
+	}
+	defer f.endSizing()
 	f.mu.Lock()
 	if !f.uncommitted || f.lease.Kind != wire.LeaseWrite {
 		f.mu.Unlock()

@@ -123,6 +123,10 @@ func (c *Client) SetAttr(ctx context.Context, who Caller, ino vocab.Ino, ch Chan
 	}
 	var epoch vocab.Epoch
 	if f := c.cached(ino); f != nil {
+		if err := f.beginSizing(ctx); err != nil {
+			return vocab.Attr{}, err
+		}
+		defer f.endSizing()
 		epoch = f.mergeUncommitted(&ch)
 	}
 	return c.setAttr(ctx, who, ino, ch, epoch)

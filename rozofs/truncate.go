@@ -40,6 +40,10 @@ func (f *file) truncate(ctx context.Context, who Caller, ch Change) (vocab.Attr,
 // setSize tells exportd the size, to which the content was cut or is to grow; content is
 // held.
 func (f *file) setSize(ctx context.Context, who Caller, ch Change) (vocab.Attr, error) {
+	if err := f.beginSizing(ctx); err != nil {
+		return vocab.Attr{}, err
+	}
+	defer f.endSizing()
 	f.mu.Lock()
 	epoch, old := f.lease.Epoch, f.attr.Size
 	f.attr.Size = ch.Size
