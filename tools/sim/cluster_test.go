@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -224,6 +226,15 @@ func (ep *episode) note(who, format string, args ...any) {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
 	ep.trace = append(ep.trace, line)
+}
+
+// wasLogged tells whether a daemon has said something.
+func (ep *episode) wasLogged(who, what string) bool {
+	ep.mu.Lock()
+	defer ep.mu.Unlock()
+	return slices.ContainsFunc(ep.trace, func(line string) bool {
+		return strings.Contains(line, " "+who+" ") && strings.Contains(line, what)
+	})
 }
 
 // log passes what a daemon logs on to the trace.

@@ -45,6 +45,9 @@ type op struct {
 	mask   uint8
 	cells  cells
 	maybe  bool // it failed, or nobody knows: it was done or it was not
+	// after are clients, a bit for each, that had crashed when it was called: by then, since
+	// it needs a lease, it is decided what they have left.
+	after uint64
 }
 
 func (o op) String() string {
@@ -79,6 +82,9 @@ func initial() state { return state{owner: -1, kept: keep(cells{})} }
 
 // step gives the states that an operation may lead to.
 func step(s state, o op) (next []state) {
+	if o.after&^s.dead != 0 {
+		return nil
+	}
 	before := s
 	if s.owner >= 0 && s.owner != o.client && o.kind <= opRead {
 		s.owner, s.kept = -1, keep(s.now)
@@ -248,8 +254,17 @@ func (h *history) isDead(client int) bool {
 
 // operations gives those of a register with what its writers were told.
 func (h *history) operations(r register) []porcupine.Operation {
-	all := slices.Clone(h.ops[r])
 	wrote := func(client int) bool { return h.writers[r]&(1<<client) != 0 }
+	all := slices.Clone(h.ops[r])
+	for i, x := range all {
+		o := x.Input.(op)
+		for client, at := range h.crashed {
+			if client != o.client && at < x.Call && wrote(client) {
+				o.after |= 1 << client
+			}
+		}
+		all[i].Input = o
+	}
 	for _, t := range h.told {
 		if t.file == r.file && wrote(t.client) {
 			all = append(all, porcupine.Operation{ClientId: t.client, Input: op{client: t.client, kind: t.kind}, Call: t.call, Return: t.ret})

@@ -159,7 +159,8 @@ func (c *client) note(err error, format string, args ...any) {
 
 // expected are errors that the faults of an episode explain.
 func (c *client) expected(err error) bool {
-	return err == nil || c.dead() || errors.Is(err, vocab.Stale) || errors.Is(err, vocab.NoSpace)
+	return err == nil || c.dead() || errors.Is(err, vocab.Stale) || errors.Is(err, vocab.NoSpace) ||
+		errors.Is(err, vocab.Fenced) && c.ep.wasLogged(c.name, "exportd has ended the session")
 }
 
 // failed takes note of an error of an operation on a file.
