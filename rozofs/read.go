@@ -2,6 +2,7 @@ package rozofs
 
 import (
 	"context"
+	"errors"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -52,8 +53,27 @@ func (f *file) read(ctx context.Context, p []byte, off uint64) error {
 }
 
 // readRun reads the blocks from first on that p, which starts at byte from of the
-// first, takes part in.
+// first, takes part in. What this mount writes beside it may be on its way to the storages,
+// which then show no version whole; by the next look it is in memory, or on all of them.
 func (f *file) readRun(ctx context.Context, p []byte, first, from uint64) error {
+	for {
+		f.mu.Lock()
+		counter := f.counter
+		f.mu.Unlock()
+		err := f.readRunOnce(ctx, p, first, from)
+		if !errors.Is(err, vocab.Corrupt) {
+			return err
+		}
+		f.mu.Lock()
+		wrote := f.counter != counter
+		f.mu.Unlock()
+		if !wrote {
+			return err
+		}
+	}
+}
+
+func (f *file) readRunOnce(ctx context.Context, p []byte, first, from uint64) error {
 	size := uint64(f.coder.BlockBytes())
 	blocks := int((from + uint64(len(p)) + size - 1) / size)
 	// part returns what of p is block first+i, and at which byte of it that starts.
