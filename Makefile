@@ -3,8 +3,9 @@ BIN     := bin
 PREFIX  ?= /usr/local
 MODTOOL := $(GO) tool -modfile=tools/tools.mod
 FUZZTIME ?= 10s
+SEEDS   ?= 500
 
-.PHONY: build run test scenarios race check fuzz bench install clean
+.PHONY: build run test scenarios sim race check fuzz bench install clean
 
 build: ## static programs in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/ ./cmd/...
@@ -17,6 +18,9 @@ test: build ## everything, with real FUSE mounts
 
 scenarios: ## the end-to-end tests at full size; an hour or two
 	ROZO_SCENARIO_SCALE=full $(GO) test -count=1 -v -timeout 6h ./tools/scenario/
+
+sim: ## whole clusters, broken by a seed: SEEDS=5000, or SEEDS=17..17 for one again
+	SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 24h -run TestCluster ./tools/sim/
 
 race: build
 	$(GO) test -race -shuffle=on -timeout 60m -p 2 ./...
