@@ -38,6 +38,7 @@ type file struct {
 	attr        vocab.Attr
 	attrRound   uint64     // Client.nameChanges when attr was fetched
 	serverCtime vocab.Time // the newest that exportd told
+	cuts        uint64     // counts truncations that have dropped pages
 	uncommitted bool       // size or mtime differ from what exportd has
 	sizing      bool       // a request that tells exportd the size is under way
 	place       vocab.Placement

@@ -25,14 +25,23 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if err := f.finishDiscards(ctx); err != nil {
 		return 0, err
 	}
-	f.mu.Lock()
-	size := f.attr.Size
-	f.mu.Unlock()
-	if uint64(off) >= size {
-		return 0, nil
+	for {
+		f.mu.Lock()
+		size, cuts := f.attr.Size, f.cuts
+		f.mu.Unlock()
+		if uint64(off) >= size {
+			return 0, nil
+		}
+		part := p[:min(uint64(len(p)), size-uint64(off))]
+		err := f.read(ctx, part, uint64(off))
+		f.mu.Lock()
+		cut := f.cuts != cuts
+		f.mu.Unlock()
+		if !cut {
+			return len(part), err
+		}
+		// What was in memory is gone since, and the storages may have older content yet.
 	}
-	p = p[:min(uint64(len(p)), size-uint64(off))]
-	return len(p), f.read(ctx, p, uint64(off))
 }
 
 // read fills p, which lies within the file, from pages in memory and from the

@@ -85,6 +85,7 @@ func (f *file) cut(ctx context.Context, size, old uint64) error {
 	}
 	f.attr.Size = size
 	f.uncommitted = true
+	f.cuts++
 	beyond := f.blocks(old) > keep
 	if beyond {
 		f.beginDiscard(wire.Range{First: keep})

@@ -229,11 +229,11 @@ func (ep *episode) note(who, format string, args ...any) {
 }
 
 // wasLogged tells whether a daemon has said something.
-func (ep *episode) wasLogged(who, what string) bool {
+func (ep *episode) wasLogged(who string, what ...string) bool {
 	ep.mu.Lock()
 	defer ep.mu.Unlock()
 	return slices.ContainsFunc(ep.trace, func(line string) bool {
-		return strings.Contains(line, " "+who+" ") && strings.Contains(line, what)
+		return strings.Contains(line, " "+who+" ") && !slices.ContainsFunc(what, func(w string) bool { return !strings.Contains(line, w) })
 	})
 }
 

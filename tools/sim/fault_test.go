@@ -127,6 +127,9 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 		if r.IntN(2) == 0 {
 			return fault{at, fmt.Sprintf("fdatasync number %d from now on fails on %s, replaced after %v", nth, n.name, span), func() { f.failSync(disk, nth, span) }}
 		}
+		if !fullDisks {
+			return fault{at, "cut of all connections of " + n.name, func() { c.net.cut(n.name, "") }}
+		}
 		return fault{at, fmt.Sprintf("ENOSPC on %s from write %d on for %v", n.name, nth, span), func() { f.fill(disk, nth, span) }}
 	default:
 		seed := r.Uint64()

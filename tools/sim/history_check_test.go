@@ -10,7 +10,7 @@ import (
 // The checker tells right histories from wrong ones.
 func TestTheCheckerFindsWrongHistories(t *testing.T) {
 	w := func(client int, a, b value) op { return op{client: client, kind: opWrite, mask: 3, cells: cells{a, b}} }
-	r := func(client int, a, b value) op { return op{client: client, kind: opRead, cells: cells{a, b}} }
+	r := func(client int, a, b value) op { return op{client: client, kind: opRead, mask: 3, cells: cells{a, b}} }
 	of := func(client int, k kind) op { return op{client: client, kind: k} }
 	perhaps := func(o op) op { o.maybe = true; return o }
 	later := func(o op) op { o.after = 1 << 1; return o }

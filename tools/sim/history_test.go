@@ -30,7 +30,7 @@ type kind uint8
 const (
 	opWrite kind = iota // the cells of mask become cells
 	opGrow              // of a size: at least cells[0]
-	opRead              // found cells
+	opRead              // found cells in the mask; the others lie beyond the end
 	opSync              // what the client wrote is durable
 	opLose              // the client was told that some of what it wrote is lost
 	opCrash             // the client is gone
@@ -55,7 +55,7 @@ func (o op) String() string {
 	if o.kind <= opRead {
 		text += fmt.Sprint(" ", o.cells)
 	}
-	if o.kind == opWrite && o.mask != 3 {
+	if o.kind != opGrow && o.mask != 3 {
 		text += fmt.Sprintf(" (mask %b)", o.mask)
 	}
 	if o.maybe {
@@ -91,10 +91,12 @@ func step(s state, o op) (next []state) {
 	}
 	switch o.kind {
 	case opRead:
-		if s.now == o.cells {
-			next = append(next, s)
+		for i := range s.now {
+			if o.mask&(1<<i) != 0 && s.now[i] != o.cells[i] {
+				return nil
+			}
 		}
-		return next
+		return []state{s}
 	case opSync:
 		if s.owner == o.client {
 			s.kept = keep(s.now)

@@ -20,10 +20,13 @@ import (
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 )
 
-var verbose = os.Getenv("SIM_TRACE") != ""
+var (
+	verbose   = os.Getenv("SIM_TRACE") != ""
+	fullDisks = os.Getenv("SIM_FULL_DISKS") != "" // doc.go says why not always
+)
 
 // seedsOfTest is how many seeds `go test` runs without SEEDS.
-const seedsOfTest = 30
+const seedsOfTest = 80
 
 // One processor: what runs when is decided by the simulated delays, and little by chance.
 func TestMain(m *testing.M) {
@@ -104,6 +107,9 @@ func runEpisode(t *testing.T, seed uint64) map[string]int {
 }
 
 func (ep *episode) replay() string {
+	if fullDisks {
+		return fmt.Sprintf("SIM_FULL_DISKS=1 make sim SEEDS=%d..%d", ep.seed, ep.seed)
+	}
 	return fmt.Sprintf("make sim SEEDS=%d..%d", ep.seed, ep.seed)
 }
 

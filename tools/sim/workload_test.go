@@ -136,10 +136,23 @@ func (ep *episode) newClient(id int) (*client, error) {
 // crash ends the client at once.
 func (c *client) crash(silent bool) {
 	c.ep.c.net.vanish(c.name, silent)
+	if c.ep.wasLogged("export", "session ended: not heard of for its term", "name="+c.name) {
+		c.loseAll()
+	}
 	c.ep.history.crash(c.id)
 	c.cancel()
 	c.mount.Kill()
 	c.work.Wait()
+}
+
+// loseAll says of a client whose session exportd has ended, and that does not live to hear of
+// it, that what it wrote since the last sync may have been lost before.
+func (c *client) loseAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for file := range c.open {
+		c.ep.history.lose(c.id, file)
+	}
 }
 
 // dead tells whether nobody is told any more of what the client does.
@@ -352,7 +365,7 @@ func (c *client) stat(o *openFile) {
 	if info.Size()%cellBytes != 0 {
 		c.ep.problem("%s: file %d has %d bytes, no whole number of cells", c.name, o.file, info.Size())
 	}
-	c.ep.history.add(register{o.file, -1}, called, op{client: c.id, kind: opRead, cells: cells{value(info.Size() / cellBytes)}})
+	c.ep.history.add(register{o.file, -1}, called, op{client: c.id, kind: opRead, mask: 1, cells: cells{value(info.Size() / cellBytes)}})
 }
 
 // read reads blocks and gives what they hold, nil if they cannot be read.
@@ -368,14 +381,21 @@ func (c *client) read(o *openFile, first, blocks int) []cells {
 	clear(data[n:])
 	found := make([]cells, blocks)
 	for i := range found {
+		seen := op{client: c.id, kind: opRead}
 		for j := range found[i] {
-			v, err := valueOf(data[i*blockBytes+j*cellBytes:][:cellBytes])
+			at := i*blockBytes + j*cellBytes
+			if at < n {
+				seen.mask |= 1 << j
+			}
+			v, err := valueOf(data[at:][:cellBytes])
 			if err != nil && !c.dead() {
 				c.ep.problem("%s: block %d of file %d: %v", c.name, first+i, o.file, err)
 			}
 			found[i][j] = v
 		}
-		c.ep.history.add(register{o.file, first + i}, called, op{client: c.id, kind: opRead, cells: found[i]})
+		if seen.cells = found[i]; seen.mask != 0 {
+			c.ep.history.add(register{o.file, first + i}, called, seen)
+		}
 	}
 	c.note(nil, "read %v from block %d of %s (file %d)", found, first, o.name, o.file)
 	return found
