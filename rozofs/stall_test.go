@@ -371,19 +371,29 @@ func TestAWriteDoesNotWaitForASpareThatHangs(t *testing.T) {
 		t.Run(form.String(), func(t *testing.T) {
 			s := newStall(t, form)
 			s.sync()
+			late := s.homes()[:len(s.spares())]
+			for i, n := range late { // until they are asked for a sign of life, or answer anything
+				require.Eventually(t, func() bool { return n.gate.count(wire.OpFinal) > 0 }, patience, time.Millisecond)
+				n.gate.hold(wire.OpStorageStatus)
+				s.f.Handle().SetLate(i)
+			}
 			for _, n := range s.spares() {
-				n.gate.freeze()
+				n.gate.forget()
+				n.gate.hold(wire.OpWrite)
 			}
-			for i := range s.spares() {
-				s.f.Handle().SetLate(i) // until they are next asked for a sign of life
+			s.write(random(7, 500_000), 0)
+			ended := s.startSync()
+			for _, n := range s.spares() {
+				require.Eventually(t, func() bool { return n.gate.count(wire.OpWrite) > 0 }, patience, time.Millisecond)
 			}
-			s.write(random(7, 500_000), 100_000)
-			require.NoError(t, s.f.Sync())
-			require.False(t, s.f.Handle().IsWell(s.n()))
+			for _, n := range late {
+				n.gate.release(wire.OpStorageStatus)
+			}
+			require.NoError(t, ended())
+			for _, n := range s.spares() {
+				n.gate.release(wire.OpWrite)
+			}
 			s.survives(s.spares())
-			for _, n := range s.spares() {
-				n.gate.thaw()
-			}
 		})
 	}
 }
@@ -413,7 +423,7 @@ func TestFailuresAreToldToWhoHasWritten(t *testing.T) {
 	c := startCluster(t, form{layout: "0"})
 	var log lines
 	client, err := rozofs.Mount(t.Context(), rozofs.Config{
-		Hosts: []string{c.export.addr}, Export: "test", ExportTimeout: patience, StorageTimeout: time.Second,
+		Hosts: []string{c.export.addr}, Export: "test", ExportTimeout: patience, StorageTimeout: patience,
 		Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	require.NoError(t, err)
@@ -428,20 +438,22 @@ func TestFailuresAreToldToWhoHasWritten(t *testing.T) {
 	require.NoError(t, err)
 	h.HoldSaves(true)
 	require.NoError(t, h.Flush(t.Context()))
-	for _, i := range []int{0, 1} {
-		c.killStorage(int(h.SIDs()[i]) - 1)
+	for _, sid := range h.SIDs()[:2] {
+		c.storages[sid-1].gate.refuse(wire.OpSync, vocab.DiskFailed)
+		c.storages[sid-1].gate.refuse(wire.OpWrite, vocab.NoSpace)
 	}
 	h.HoldSaves(false)
 	require.Eventually(t, func() bool { return log.has("written data could not be made durable yet") }, patience, time.Millisecond)
 
 	n, err := each.Write(data)
-	require.ErrorIs(t, err, vocab.Unavailable)
+	require.ErrorIs(t, err, vocab.NoSpace)
 	require.Zero(t, n, "none of it is durable")
 
-	for _, i := range []int{0, 1} {
-		c.restartStorage(int(h.SIDs()[i]) - 1)
+	for _, sid := range h.SIDs()[:2] {
+		c.storages[sid-1].gate.refuse(wire.OpSync, vocab.Internal)
+		c.storages[sid-1].gate.refuse(wire.OpWrite, vocab.Internal)
 	}
-	require.ErrorIs(t, f.Sync(), vocab.Unavailable)
+	require.ErrorIs(t, f.Sync(), vocab.NoSpace)
 	require.NoError(t, f.Sync())
 	require.NoError(t, f.Close())
 	c.mount(t).holds("f", data)
@@ -474,13 +486,15 @@ func TestFilesAreGivenUpEachForItself(t *testing.T) {
 	s.m.write("durable", s.want)
 	synced := s.m.open("durable", os.O_RDWR)
 	require.NoError(t, synced.Sync())
-	require.NoError(t, synced.Close())
+	s.put(3, 1_000_000)
 	s.homes()[0].gate.freeze()
 	s.homes()[1].gate.freeze()
+	require.NoError(t, s.f.Close())
+	require.NoError(t, synced.Close())
+	s.f.Handle().HoldSaves(false)
 	client := s.m.client
 	require.Eventually(t, func() bool { return client.Files() == 1 }, patience, time.Millisecond, "it is given up though the other cannot be")
 	s.homes()[0].gate.thaw()
 	s.homes()[1].gate.thaw()
-	s.sync()
 	s.survives(nil)
 }
