@@ -41,7 +41,12 @@ type Config struct {
 	Log *slog.Logger
 	// Dial connects; default wire.Dial. Tests put other networks here.
 	Dial func(ctx context.Context, addr string, mine wire.Hello, h wire.Handler) (*wire.Conn, error)
+
+	delays delays // tests put others here
 }
+
+// delays are by default the constants of these names.
+type delays struct{ lateWriteMin, lateWriteMax, signOfLife, slowSync, tidyPatience time.Duration }
 
 // withDefaults fills in and validates; it returns all problems.
 func (c Config) withDefaults() (Config, error) {
@@ -78,6 +83,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.delays == (delays{}) {
+		c.delays = delays{lateWriteMin, lateWriteMax, signOfLife, slowSync, tidyPatience}
 	}
 	if c.Dial == nil {
 		c.Dial = wire.Dial

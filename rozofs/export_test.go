@@ -2,6 +2,7 @@ package rozofs
 
 import (
 	"context"
+	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 )
@@ -39,6 +40,28 @@ func (h *Handle) SetLate(position int) {
 		panic(err)
 	}
 	st.node.setLate(true)
+}
+
+// Overdue marks the storage at a position of the file as slow, until end.
+func (h *Handle) Overdue(position int) (end func()) {
+	h.f.mu.Lock()
+	dist := h.f.place.Distribution
+	h.f.mu.Unlock()
+	st, err := h.f.c.pool.at(&dist, position)
+	if err != nil {
+		panic(err)
+	}
+	o := &overdue{st: st}
+	o.mark()
+	return o.end
+}
+
+// Patient is a Config with which a client waits long for storages to write and sync,
+// since the machine may be busy, and for ever for closed files to become durable.
+func (c Config) Patient() Config {
+	const long = time.Second
+	c.delays = delays{long, long, long, long, time.Hour}
+	return c
 }
 
 // SendSome sends the dirty blocks from first on to their homes at some positions only, as

@@ -185,6 +185,10 @@ type mount struct {
 	client *rozofs.Client
 }
 
+func (c *cluster) mountWith(t testing.TB, change func(rozofs.Config) rozofs.Config) *mount {
+	return c.mount(t, func(cfg *rozofs.Config) { *cfg = change(*cfg) })
+}
+
 func (c *cluster) mount(t testing.TB, change ...func(*rozofs.Config)) *mount {
 	cfg := rozofs.Config{Hosts: []string{c.export.addr}, Export: "test", ExportTimeout: patience, StorageTimeout: patience}
 	for _, f := range change {

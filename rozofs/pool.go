@@ -360,7 +360,8 @@ func (n *node) hedge(kind int) time.Duration {
 	if kind == reading {
 		return min(max(lateFactor*n.usual[kind], lateReadMin), lateReadMax)
 	}
-	return min(max(lateFactor*n.usual[kind], lateWriteMin), lateWriteMax)
+	d := &n.pool.c.cfg.delays
+	return min(max(lateFactor*n.usual[kind], d.lateWriteMin), d.lateWriteMax)
 }
 
 // askAfter is how long a sync may take before the storaged is asked for a sign of life.

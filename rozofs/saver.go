@@ -42,6 +42,7 @@ type saver struct {
 	lost    map[*run]bool // to be written again under a new version
 	jobs    []*syncJob    // under way
 	slowest time.Duration // of those that have succeeded
+	waiting []*piece      // there is only a storage that is late for them
 
 	moves   chan struct{}        // semaphore of maxMoving
 	moving  int                  // moves under way that are not late
@@ -95,6 +96,11 @@ func (c *Client) saveRound(ctx context.Context, todo []unsaved) {
 		case now := <-look.C:
 			for _, j := range slices.Clone(s.jobs) {
 				s.look(j, now)
+			}
+			waiting := s.waiting
+			s.waiting = nil
+			for _, p := range waiting {
+				s.move(p)
 			}
 		case <-ctx.Done():
 			clear(s.open)
@@ -246,14 +252,14 @@ func (s *saver) look(j *syncJob, now time.Time) {
 	switch {
 	case j.asked.IsZero() && waited < j.ask:
 		return
-	case j.asked.IsZero(), j.lives && now.Sub(j.asked) >= signOfLife:
+	case j.asked.IsZero(), j.lives && now.Sub(j.asked) >= s.c.cfg.delays.signOfLife:
 		s.askLife(j, now)
-	case !j.lives && now.Sub(j.asked) >= signOfLife:
+	case !j.lives && now.Sub(j.asked) >= s.c.cfg.delays.signOfLife:
 		j.st.node.setLate(true)
 		s.late(j, "it gives no sign of life", waited)
 		return
 	}
-	if s.slowest > 0 && waited >= max(slowSync, slowFactor*s.slowest) {
+	if s.slowest > 0 && waited >= max(s.c.cfg.delays.slowSync, slowFactor*s.slowest) {
 		j.call.mark()
 		s.late(j, "it is slow", waited)
 	}
@@ -304,6 +310,7 @@ const (
 	moveReady    moveResult = iota // there is a storage for it
 	moveNeedless                   // not at all: it is durable, or its run has ended
 	moveLater                      // no storage can take it now
+	moveSoon                       // one can as soon as it is well again
 	moveAnew                       // only under a new version
 )
 
@@ -374,6 +381,9 @@ func (s *saver) over(m *move, found moveResult, err error) {
 		s.giveUp(p.r)
 	case found == moveLater:
 		p.moved = false // look tries again
+	case found == moveSoon:
+		p.moved = false
+		s.waiting = append(s.waiting, p)
 	case err == nil:
 		p.moved = true
 		p.hopes++ // until its sync takes over
@@ -387,7 +397,7 @@ func (s *saver) over(m *move, found moveResult, err error) {
 			s.move(p)
 		}
 	}
-	if p.hopes == 0 {
+	if p.hopes == 0 && found != moveSoon {
 		s.giveUp(p.r)
 	}
 	s.syncArrived()
@@ -441,15 +451,14 @@ func (f *file) prepareMove(m *move) (request func(context.Context) (vocab.Boot, 
 			kept++
 		}
 	}
-	position, anew := f.whereTo(r, i, m.tried)
+	position, found := f.whereTo(r, i, m.tried)
 	switch {
 	case kept == 0: // all of it was written anew, or cut off
 		return nil, moveAnew
-	case kept < len(r.pages) || position < 0:
-		if anew {
-			return nil, moveAnew
-		}
-		return nil, moveLater
+	case kept < len(r.pages) && found == moveReady:
+		return nil, moveAnew
+	case found != moveReady:
+		return nil, found
 	}
 	st, err := f.c.pool.at(&f.place.Distribution, position)
 	if err != nil {
@@ -470,26 +479,53 @@ func (f *file) prepareMove(m *move) (request func(context.Context) (vocab.Boot, 
 }
 
 // whereTo finds a storage that is well and may take the projection: its home, or a spare
-// that has none of the run, or this one. anew tells that there is a spare for it under
-// a new version. mu is held.
-func (f *file) whereTo(r *run, i int, tried uint32) (position int, anew bool) {
+// that has none of the run, or this one. Where all spares have others it tells whether a
+// new version would set one free. mu is held.
+func (f *file) whereTo(r *run, i int, tried uint32) (position int, found moveResult) {
 	dist := &f.place.Distribution
-	well := func(p int) bool { return f.c.pool.state(dist, p) == nodeUp }
-	position = -1
-	if tried&(1<<i) == 0 && well(i) {
-		position, anew = i, true
+	state := func(p int) nodeState { return f.c.pool.state(dist, p) }
+	if tried&(1<<i) == 0 && state(i) == nodeUp {
+		return i, moveReady
 	}
-	for p := len(r.at); p < len(dist.SIDs); p++ {
-		if tried&(1<<p) != 0 || !well(p) {
-			continue
-		}
-		holder := r.spares[p]
-		if position < 0 && (holder < 0 || holder == i) {
-			position = p
-		}
-		anew = anew || holder < 0 || holder == i || well(holder)
+	found = moveLater
+	if tried&(1<<i) == 0 && state(i) == nodeLate {
+		found = moveSoon
 	}
-	return position, anew
+	spares := r.spares[len(r.at):]
+	if x := slices.Index(spares, i); x >= 0 && tried&(1<<(len(r.at)+x)) == 0 && state(len(r.at)+x) == nodeUp {
+		return len(r.at) + x, moveReady
+	}
+	for x, holder := range spares {
+		p := len(r.at) + x
+		free := holder == i || holder < 0 && (!slices.Contains(spares, i) || f.spareToSpare(r, i))
+		switch {
+		case tried&(1<<p) != 0 || state(p) == nodeDown:
+		case free && state(p) == nodeUp:
+			return p, moveReady
+		case free:
+			found = moveSoon
+		case holder >= 0 && found == moveLater && state(p) == nodeUp && (state(holder) == nodeUp || slices.Contains(spares[x+1:], holder)):
+			found = moveAnew
+		}
+	}
+	return -1, found
+}
+
+// spareToSpare tells whether a projection that has a spare already can have another, and
+// leave enough for those whose homes are not well. mu is held.
+func (f *file) spareToSpare(r *run, i int) bool {
+	free, need := 0, 0
+	for _, holder := range r.spares[len(r.at):] {
+		if holder < 0 {
+			free++
+		}
+	}
+	for j := range r.at {
+		if j != i && !r.safe[j] && !slices.Contains(r.spares[len(r.at):], j) && f.c.pool.state(&f.place.Distribution, j) != nodeUp {
+			need++
+		}
+	}
+	return free > need
 }
 
 // encodeOne makes the slots of one projection, laid out for a position; mu is held.

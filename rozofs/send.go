@@ -181,7 +181,7 @@ func (w *sender) placeAll(projections []int) error {
 				w.hedge(i)
 			}
 			w.advanceIdle(projections)
-			timer.Reset(lateWriteMin)
+			timer.Reset(w.f.c.cfg.delays.lateWriteMin)
 		case <-changed:
 			changed = w.f.c.pool.watch()
 			for _, i := range projections {
@@ -304,7 +304,7 @@ func (w *sender) hedge(i int) {
 	w.hedged[i] = true
 	enough := w.countPlaced() >= int(w.f.coder.Geometry.Layout.Inverse)
 	for _, u := range w.underWay {
-		if u.projection == i && time.Since(u.began) >= lateWriteMin {
+		if u.projection == i && time.Since(u.began) >= w.f.c.cfg.delays.lateWriteMin {
 			u.call.st.node.setLate(true)
 			if enough {
 				u.call.mark() // it lives, perhaps; but others are faster
@@ -337,7 +337,7 @@ func (w *sender) tryElsewhere(i int) {
 }
 
 func (w *sender) hedgeDelay() time.Duration {
-	d := lateWriteMin
+	d := w.f.c.cfg.delays.lateWriteMin
 	for i := range w.slots {
 		if st, err := w.f.c.pool.at(&w.dist, i); err == nil {
 			d = max(d, st.node.hedge(writing))

@@ -31,7 +31,7 @@ type stall struct {
 
 func newStall(t *testing.T, form form) *stall {
 	s := &stall{t: t, c: startCluster(t, form)}
-	s.m = s.c.mount(t)
+	s.m = s.c.mountWith(t, rozofs.Config.Patient)
 	var err error
 	s.f, err = s.m.Create(t.Context(), "f")
 	require.NoError(t, err)
@@ -49,6 +49,9 @@ func newStall(t *testing.T, form form) *stall {
 func (s *stall) put(seed uint64, n int) {
 	s.t.Helper()
 	s.f.Handle().HoldSaves(false)
+	if n < len(s.want) { // whole blocks, so that none is read, and nobody late with that
+		n = n / vocab.DefaultBlockBytes * vocab.DefaultBlockBytes
+	}
 	s.write(random(seed, n), 0)
 	s.f.Handle().HoldSaves(true)
 	require.NoError(s.t, s.f.Handle().Flush(s.t.Context()))
@@ -301,12 +304,13 @@ func TestTruncationDoesNotWaitForAStorageThatHangs(t *testing.T) {
 	s.sync()
 	hung := s.homes()[0]
 	hung.gate.freeze()
-	for _, size := range []int{2_000_000, 1_234_567, 10} {
+	for _, blocks := range []int{200, 100, 1} { // whole ones, so that nothing is read
+		size := blocks * vocab.DefaultBlockBytes
 		require.NoError(t, s.f.Truncate(int64(size)))
 		s.want = s.want[:size]
 	}
 	require.False(t, s.f.Handle().IsWell(0))
-	s.write(random(9, 50_000), 100_000)
+	s.write(random(9, 50_000), 0) // what lies on the one that hangs too
 	require.NoError(t, s.f.Sync())
 	s.survives(s.homes()[:1])
 	hung.gate.thaw()
@@ -371,11 +375,9 @@ func TestAWriteDoesNotWaitForASpareThatHangs(t *testing.T) {
 		t.Run(form.String(), func(t *testing.T) {
 			s := newStall(t, form)
 			s.sync()
-			late := s.homes()[:len(s.spares())]
-			for i, n := range late { // until they are asked for a sign of life, or answer anything
-				require.Eventually(t, func() bool { return n.gate.count(wire.OpFinal) > 0 }, patience, time.Millisecond)
-				n.gate.hold(wire.OpStorageStatus)
-				s.f.Handle().SetLate(i)
+			var well []func()
+			for i := range s.spares() {
+				well = append(well, s.f.Handle().Overdue(i))
 			}
 			for _, n := range s.spares() {
 				n.gate.forget()
@@ -386,8 +388,8 @@ func TestAWriteDoesNotWaitForASpareThatHangs(t *testing.T) {
 			for _, n := range s.spares() {
 				require.Eventually(t, func() bool { return n.gate.count(wire.OpWrite) > 0 }, patience, time.Millisecond)
 			}
-			for _, n := range late {
-				n.gate.release(wire.OpStorageStatus)
+			for _, end := range well {
+				end()
 			}
 			require.NoError(t, ended())
 			for _, n := range s.spares() {
@@ -403,15 +405,11 @@ func TestAWriteGetsASpareThatWasLate(t *testing.T) {
 	s := newStall(t, form{layout: "0"})
 	s.sync()
 	s.homes()[2].gate.freeze()
-	s.spares()[0].gate.hold(wire.OpStorageStatus)
-	require.Eventually(t, func() bool {
-		s.f.Handle().SetLate(s.n()) // once it is connected, to be told what is final
-		return !s.f.Handle().IsWell(s.n())
-	}, patience, time.Millisecond)
+	well := s.f.Handle().Overdue(s.n())
 	s.write(random(7, 3_000_000), 0)
 	ended := s.startSync()
 	require.Eventually(t, func() bool { return !s.f.Handle().IsWell(2) }, patience, time.Millisecond, "the home is found to be late")
-	s.spares()[0].gate.release(wire.OpStorageStatus)
+	well()
 	require.NoError(t, ended())
 	s.survives(s.homes()[2:3])
 	s.homes()[2].gate.thaw()

@@ -38,7 +38,7 @@ func (c *Client) tidy(ctx context.Context) {
 		if save || round%saveRounds == 0 {
 			c.saveOpen(ctx)
 		}
-		if err := c.retire(ctx, c.idle(round), tidyPatience); err != nil && ctx.Err() == nil {
+		if err := c.retire(ctx, c.idle(round), c.cfg.delays.tidyPatience); err != nil && ctx.Err() == nil {
 			c.log.Warn("closed files could not be given up yet", "err", err)
 		}
 	}

@@ -176,7 +176,7 @@ func (f *file) bringDiscard(ctx context.Context, todo *discarding) error {
 		state:   make([]discardState, s), errs: make([]error, s), calls: make([]*overdue, s),
 	}
 	need := int(f.coder.Geometry.Layout.Forward)
-	late := time.NewTimer(lateWriteMin)
+	late := time.NewTimer(f.c.cfg.delays.lateWriteMin)
 	defer late.Stop()
 	patient := true
 	for {
