@@ -249,11 +249,16 @@ func (s *Server) walkFile(t *task, f *someFile, epoch vocab.Epoch, rate uint64) 
 	return nil
 }
 
-// rebuildFile brings back what a storage lacks.
+// rebuildFile brings back what a storage lacks. A version that is not known to be final may
+// be durable all the same, and the lost root one of those that its writer relies on: the
+// file waits until that is known, or the version lies there.
 func (s *Server) rebuildFile(id vocab.StorageID, f *someFile, epoch vocab.Epoch, o repairOptions) (wire.RepairReply, error) {
 	got, err := s.repair(f, epoch, o)
 	if p := position(&f.placement, id); err == nil && p >= 0 {
 		err = reachedAt(&got, p)
+	}
+	if err == nil && got.Busy > 0 {
+		err = vocab.Errorf(vocab.Busy, "%d blocks are being written", got.Busy)
 	}
 	return got, err
 }

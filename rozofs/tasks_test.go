@@ -127,6 +127,26 @@ func TestALostRootIsRebuilt(t *testing.T) {
 	}
 }
 
+// What is durable, and not yet known to be final by any storage, is rebuilt too: its writer
+// does not write it again.
+func TestWhatIsDurableAndNotYetFinalIsRebuilt(t *testing.T) {
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	f := m.open("f", os.O_CREATE|os.O_RDWR)
+	data := random(1, 100_000)
+	_, err := f.Write(data)
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	for _, sid := range f.Handle().SIDs()[:2] {
+		c.replaceRoot(int(sid) - 1)
+		c.restartStorage(int(sid) - 1)
+		c.taskOf(wire.TaskRebuild, int(sid)-1)
+	}
+	require.NoError(t, f.Close())
+	m.close()
+	c.surviveLosses(files{"f": data})
+}
+
 // A root that is being rebuilt does not know what it lacks, and so must not say that blocks
 // are absent: with another storage missing they would read as zeros.
 func TestARootThatLacksBlocksDoesNotCallThemAbsent(t *testing.T) {
