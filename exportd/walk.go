@@ -259,8 +259,18 @@ func (s *Server) rebuildFile(id vocab.StorageID, f *someFile, epoch vocab.Epoch,
 	}
 	if err == nil && got.Busy > 0 {
 		err = vocab.Errorf(vocab.Busy, "%d blocks are being written", got.Busy)
+		s.recallWriter(f)
 	}
 	return got, err
+}
+
+// recallWriter has a file's write lease given up, with which all of the file is final.
+func (s *Server) recallWriter(f *someFile) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.files[f.ino]; e != nil {
+		s.recallFor(nil, e, wire.LeaseRead)
+	}
 }
 
 // noteWalk stores how far the task is: before the first file that waits.

@@ -13,11 +13,12 @@ import (
 // so that the storages may let go of older content. It is guarded by the file's mu, and
 // begins anew with each write lease: one is granted when everything older is final.
 type finality struct {
-	open  map[uint64]bool   // counters of changes that may become durable yet
-	torn  map[uint64]uint64 // by block: the lowest counter of one that will not, until a newer one is
-	tears map[uint64]int    // by counter: how many blocks of torn have it
-	lost  bool              // what was written was given up: nothing is final any more
-	told  uint64            // the bound that the storages were told, and one more
+	open    map[uint64]bool   // counters of changes that may become durable yet
+	torn    map[uint64]uint64 // by block: the lowest counter of one that will not, until a newer one is
+	tears   map[uint64]int    // by counter: how many blocks of torn have it
+	lost    bool              // what was written was given up: nothing is final any more
+	told    uint64            // the bound that the storages were told, and one more
+	reached uint64            // of pool.reached when it was told
 }
 
 // begun takes note of a change.
@@ -118,14 +119,18 @@ func (c *Client) tellFinal(files []*file) {
 		files []wire.FinalFile
 	}
 	all := map[vocab.StorageID]*telling{}
+	reached := c.pool.reached.Load()
 	for _, f := range files {
 		f.mu.Lock()
 		v, told := f.final(), f.finality.told
+		if f.finality.reached != reached {
+			told = 0 // a storage may have forgotten it, or was not told
+		}
 		if f.lease.Kind != wire.LeaseWrite || f.counter == 0 || v.Absent() || v.Counter < told {
 			f.mu.Unlock()
 			continue
 		}
-		f.finality.told = v.Counter + 1
+		f.finality.told, f.finality.reached = v.Counter+1, reached
 		f.mu.Unlock()
 		dist := f.distribution()
 		for p := range dist.SIDs {

@@ -32,6 +32,8 @@ const (
 type pool struct {
 	c *Client
 
+	reached atomic.Uint64 // counts new connections and new roots
+
 	mu      sync.Mutex // guards all below
 	byID    map[vocab.StorageID]*storage
 	nodes   map[string]*node
@@ -63,6 +65,9 @@ func (p *pool) update(all []wire.StorageAddr) {
 		s := &storage{id: a.ID, node: n, incarnation: a.Incarnation}
 		if old := p.byID[a.ID]; old != nil {
 			s.overdue = old.overdue
+			if old.incarnation != a.Incarnation {
+				p.reached.Add(1)
+			}
 		} else {
 			s.overdue = new(atomic.Int32)
 		}
@@ -247,6 +252,7 @@ func (n *node) maintain(ctx context.Context) {
 			delay = min(2*delay, redialMax)
 			continue
 		}
+		n.pool.reached.Add(1)
 		n.pool.notify()
 		n.watchConn(ctx, conn)
 		n.mu.Lock()
