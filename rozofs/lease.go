@@ -3,6 +3,7 @@ package rozofs
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/rozofs-go/rozo/rozofs/block"
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -84,7 +85,9 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	}
 	f.attr, f.attrRound, f.uncommitted = attr, round, still
 	f.serverCtime = reply.Attr.Ctime
-	f.place, f.coder = reply.Placement, coder
+	if f.coder == nil || !samePlacement(&f.place, &reply.Placement) { // else readers under the old lease are using them
+		f.place, f.coder = reply.Placement, coder
+	}
 	if reply.Lease.Epoch != f.lease.Epoch {
 		f.counter, f.finality, f.degraded, f.undone = 0, finality{}, false, nil
 		if coder != nil {
@@ -97,6 +100,11 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	}
 	f.setLease(lease)
 	return nil
+}
+
+func samePlacement(a, b *vocab.Placement) bool {
+	x, y := &a.Distribution, &b.Distribution
+	return a.FID == b.FID && a.Geometry == b.Geometry && x.CID == y.CID && x.Generation == y.Generation && slices.Equal(x.SIDs, y.SIDs)
 }
 
 // setLease takes note of the lease that is held from now on; mu is held.

@@ -173,7 +173,7 @@ func (c *client) note(err error, format string, args ...any) {
 // expected are errors that the faults of an episode explain.
 func (c *client) expected(err error) bool {
 	return err == nil || c.dead() || errors.Is(err, vocab.Stale) || errors.Is(err, vocab.NoSpace) ||
-		errors.Is(err, vocab.Fenced) && c.ep.wasLogged(c.name, "exportd has ended the session")
+		errors.Is(err, vocab.Fenced) && c.ep.wasLogged("export", "session ended: not heard of for its term", "name="+c.name)
 }
 
 // failed takes note of an error of an operation on a file.
