@@ -159,6 +159,36 @@ func TestSyncDoesNotWaitForStoragesThatHang(t *testing.T) {
 	}
 }
 
+// What was overwritten with zeros on homes that hang is discarded on the spares too: nobody
+// reads what the others have of the content before.
+func TestZerosDoNotWaitForStoragesThatHang(t *testing.T) {
+	for _, form := range stallForms {
+		t.Run(form.String(), func(t *testing.T) {
+			s := newStall(t, form)
+			s.sync()
+			s.write(make([]byte, len(s.want)), 0)
+			s.f.Handle().HoldSaves(true)
+			require.NoError(t, s.f.Handle().Flush(t.Context()))
+			for _, n := range s.nodes {
+				n.gate.forget()
+			}
+			hung := s.homes()[:len(s.spares())]
+			for _, n := range hung {
+				n.gate.freeze()
+			}
+			s.sync()
+			require.Zero(t, count(s.nodes, wire.OpWrite))
+			for _, n := range s.spares() {
+				require.Positive(t, n.gate.count(wire.OpDiscard))
+			}
+			s.survives(hung)
+			for _, n := range hung {
+				n.gate.thaw()
+			}
+		})
+	}
+}
+
 // A home that was only late has what its spare has too; both are one projection, and all
 // comes home again.
 func TestAStorageThatWokeUpIsUsedAgain(t *testing.T) {
