@@ -30,6 +30,13 @@ func (h *Handle) SIDs() []vocab.SID {
 	return h.f.place.Distribution.SIDs
 }
 
+// Placement is where the file lies.
+func (h *Handle) Placement() vocab.Placement {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	return h.f.place
+}
+
 // SetLate marks the storage at a position of the file as late.
 func (h *Handle) SetLate(position int) {
 	h.f.mu.Lock()

@@ -20,6 +20,7 @@ type gate struct {
 	held    map[wire.Op]chan struct{} // closed when the op passes again
 	refused map[wire.Op]vocab.Kind
 	passed  []wire.Op // requests of clients, in the order of their coming
+	holding int       // requests that were held back
 }
 
 func newGate() *gate {
@@ -52,6 +53,13 @@ func (g *gate) release(op wire.Op) {
 	defer g.mu.Unlock()
 	close(g.held[op])
 	delete(g.held, op)
+}
+
+// hasHeld tells whether a request was ever held back.
+func (g *gate) hasHeld() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.holding > 0
 }
 
 // refuse answers requests of an op with an error; the kind Internal ends that. Not while
@@ -148,6 +156,9 @@ func (c *gatedConn) pump() {
 		}
 		c.g.mu.Lock()
 		passing, held, kind := c.g.passing, c.g.held[op], c.g.refused[op]
+		if held != nil {
+			c.g.holding++
+		}
 		if c.client {
 			c.g.passed = append(c.g.passed, op)
 		}

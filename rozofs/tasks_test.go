@@ -398,3 +398,205 @@ func TestADrainedStorageIsEmptyAndNothingIsLost(t *testing.T) {
 		})
 	}
 }
+
+// hollow writes files with ranges that were punched, zeroed and cut off, and changes them all
+// once more when all but a storage have it.
+func (c *cluster) hollow(m *mount, away int) files {
+	const size = 400_000
+	all, open := files{}, []*rozofs.File{}
+	change := func(i, round int) {
+		f, name := open[i], fmt.Sprint("f", i)
+		data, at := all[name], 17_000+90_000*round
+		var err error
+		switch i % 5 {
+		case 0:
+			err = f.Handle().Punch(c.t.Context(), int64(at), 100_001)
+			clear(data[at : at+100_001])
+		case 1:
+			_, err = f.WriteAt(make([]byte, 100_000), int64(at))
+			clear(data[at : at+100_000])
+		case 2:
+			err = f.Handle().Zero(c.t.Context(), int64(at), 100_000, true)
+			clear(data[at : at+100_000])
+		case 3: // cut, and grown again
+			if err = f.Truncate(int64(at)); err == nil {
+				err = f.Truncate(size)
+			}
+			clear(data[at:])
+		case 4: // and written again in part
+			err = f.Handle().Punch(c.t.Context(), 0, size)
+			clear(data)
+			if err == nil {
+				_, err = f.WriteAt(random(uint64(i+round), 50_000), int64(at))
+				copy(data[at:], random(uint64(i+round), 50_000))
+			}
+		}
+		require.NoError(c.t, err)
+	}
+	for i := range 10 {
+		name := fmt.Sprint("f", i)
+		open = append(open, m.open(name, os.O_CREATE|os.O_RDWR))
+		all[name] = random(uint64(i), size)
+		_, err := open[i].Write(all[name])
+		require.NoError(c.t, err)
+		require.NoError(c.t, open[i].Sync())
+		change(i, 0)
+		if i < 5 {
+			require.NoError(c.t, open[i].Sync())
+		}
+	}
+	c.foldStorages()
+	c.killStorage(away)
+	for i, f := range open {
+		change(i, 1)
+		require.NoError(c.t, f.Sync())
+	}
+	for _, f := range open {
+		require.NoError(c.t, f.Close())
+	}
+	m.close()
+	c.foldStorages() // what was discarded is forgotten before the storage returns
+	c.restartStorage(away)
+	return all
+}
+
+func (c *cluster) foldStorages() {
+	for _, n := range c.storages {
+		if n.server != nil {
+			require.NoError(c.t, n.server.(*storaged.Server).Fold())
+		}
+	}
+}
+
+// dial connects to a storage as exportd does.
+func (c *cluster) dial(i int) *wire.Conn {
+	c.t.Helper()
+	conn, err := wire.Dial(c.t.Context(), c.storages[i].addr, wire.Hello{Role: wire.RoleExportd, Cluster: c.id, Name: "test"}, nil)
+	require.NoError(c.t, err)
+	return conn
+}
+
+// allWhole checks that each block of which a storage has anything lies on all its homes, and
+// nowhere else.
+func (c *cluster) allWhole() {
+	c.t.Helper()
+	on := map[string]int{}
+	for i, n := range c.storages {
+		id, err := storaged.ReadRoot(n.root)
+		require.NoError(c.t, err)
+		conn := c.dial(i)
+		for _, name := range c.slotFiles()[i] {
+			fid, err := vocab.ParseFID(filepath.Base(name))
+			require.NoError(c.t, err)
+			var reply wire.VersionsReply
+			req := wire.BlocksRequest{Target: wire.Target{ID: id.ID, Incarnation: id.Incarnation}, FID: fid, Verify: true}
+			_, err = conn.Call(c.t.Context(), wire.OpVersions, &req, wire.Bulk{}, &reply)
+			require.NoError(c.t, err)
+			require.Equal(c.t, wire.FileWhole, reply.Condition)
+			for _, b := range reply.Blocks {
+				require.NotEqualValues(c.t, wire.Discarded, b.Projection)
+				on[fmt.Sprint(fid, " ", b.Block, " ", b.Version)]++
+			}
+		}
+		require.NoError(c.t, conn.Close())
+	}
+	require.NotEmpty(c.t, on)
+	for what, n := range on {
+		require.EqualValues(c.t, c.layout.Forward, n, what)
+	}
+}
+
+// What was punched, zeroed and cut off, also while a storage was away, does not come back with
+// a rebuild, a scrub or a drain, and what was not is not taken for it.
+func TestWhatWasDiscardedStaysAwayThroughTasks(t *testing.T) {
+	for _, form := range taskForms {
+		t.Run(form.String(), func(t *testing.T) {
+			c := startClusterOf(t, form, 1, storaged.Config{})
+			const away, lost, drained = 0, 1, 2
+			all := c.hollow(c.mount(t), away)
+			c.foldAll()
+			c.allWhole()
+			c.surviveLosses(all)
+
+			c.replaceRoot(lost)
+			c.restartStorage(lost)
+			c.taskOf(wire.TaskRebuild, lost)
+			c.foldStorages()
+			c.allWhole()
+			c.surviveLosses(all)
+
+			for range 2 {
+				found := c.foldAll()
+				require.Equal(t, wire.TaskFindings{Checked: found.Checked}, found)
+			}
+			c.start(wire.TaskDrain, drained)
+			require.NotZero(t, c.task(wire.TaskDrain).Found.Moved)
+			found := c.foldAll()
+			require.Equal(t, wire.TaskFindings{Checked: found.Checked}, found)
+			require.Eventually(t, func() bool { return len(c.slotFiles()[drained]) == 0 }, patience, 10*time.Millisecond)
+			c.allWhole()
+			c.surviveLosses(all)
+		})
+	}
+}
+
+// A home forgets a discard after a repair has looked at it, and before that writes there: the
+// repair looks again, at what it is about then, and does not begin the file anew.
+func TestRepairLooksAgainWhenADiscardWasForgotten(t *testing.T) {
+	const size = 400_000
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	data := random(1, size)
+	m.write("f", data)
+	m.close()
+	c.foldAll()
+	m = c.mount(t)
+	f := m.open("f", os.O_RDWR)
+	place := f.Handle().Placement()
+	home := int(place.Distribution.SIDs[0]) - 1
+	c.losePower(home)
+	c.restartStorage(home)
+
+	req := wire.RepairRequest{SettleRequest: wire.SettleRequest{Placement: place, Size: size}}
+	req.Session, req.Epoch = 1<<40, 1<<62
+	for _, sid := range place.Distribution.SIDs {
+		n := c.storages[sid-1]
+		id, err := storaged.ReadRoot(n.root)
+		require.NoError(t, err)
+		req.Storages = append(req.Storages, wire.StorageAddr{StorageRoot: wire.StorageRoot{ID: id.ID, Incarnation: id.Incarnation}, Addr: n.addr})
+	}
+	by := int(place.Distribution.SIDs[1]) - 1
+	req.ID, req.Incarnation = req.Storages[1].ID, req.Storages[1].Incarnation
+	final := func() vocab.Version {
+		conn := c.dial(home)
+		defer conn.Close()
+		var reply wire.VersionsReply
+		to := wire.Target{ID: req.Storages[0].ID, Incarnation: req.Storages[0].Incarnation}
+		_, err := conn.Call(t.Context(), wire.OpVersions, &wire.BlocksRequest{Target: to, FID: place.FID}, wire.Bulk{}, &reply)
+		require.NoError(t, err)
+		return reply.Final
+	}
+	before, gate := final(), c.storages[home].gate
+	gate.hold(wire.OpWrite)
+	conn := c.dial(by)
+	defer conn.Close()
+	var reply wire.RepairReply
+	done := make(chan error, 1)
+	go func() {
+		_, err := conn.Call(t.Context(), wire.OpRepair, &req, wire.Bulk{}, &reply)
+		done <- err
+	}()
+	require.Eventually(t, gate.hasHeld, patience, time.Millisecond, "it writes what the home lacks")
+	require.NoError(t, f.Handle().Punch(t.Context(), 0, 200_000))
+	clear(data[:200_000])
+	require.Eventually(t, func() bool { return final().Compare(before) > 0 }, patience, time.Millisecond)
+	require.NoError(t, c.storages[home].server.(*storaged.Server).Fold())
+	gate.release(wire.OpWrite)
+	require.NoError(t, <-done)
+	require.EqualValues(t, 49-24, reply.Lacking, "what was punched is not")
+	require.NoError(t, f.Close())
+	m.close()
+	c.foldAll()
+	c.allWhole()
+	c.surviveLosses(files{"f": data})
+}

@@ -1,6 +1,7 @@
 package storaged
 
 import (
+	"math"
 	"os"
 	"slices"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/rozofs-go/rozo/rozofs/block"
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
 )
@@ -306,4 +308,82 @@ func TestADiscardOutlivesWhatCameAfterIt(t *testing.T) {
 	g.restart()
 	require.Equal(t, []found{absent, absent}, g.read(0, 2))
 	require.Equal(t, present(version(9)), g.read(7, 1)[0])
+}
+
+// Behind a discard that is not final, of a range or to the end, the newest final version is
+// told too: the discard may have to be taken for not made.
+func TestVersionsTellWhatLiesBehindADiscard(t *testing.T) {
+	for _, count := range []int{1, 0} {
+		g := newRig(t)
+		g.write(0, version(1))
+		g.final(version(1))
+		g.write(0, version(3))
+		g.discard(0, count, version(5))
+		ask := func(final vocab.Version) []wire.BlockVersion {
+			var reply wire.VersionsReply
+			_, err := g.admin.Call(t.Context(), wire.OpVersions, &wire.BlocksRequest{Target: g.to, FID: testFID, Final: final}, wire.Bulk{}, &reply)
+			require.NoError(t, err)
+			return reply.Blocks
+		}
+		discard := wire.BlockVersion{Version: version(5), Projection: wire.Discarded}
+		require.Equal(t, []wire.BlockVersion{discard, {Version: version(1)}}, ask(vocab.Version{}))
+		require.Equal(t, []wire.BlockVersion{discard, {Version: version(3)}}, ask(version(4)))
+		require.Empty(t, ask(version(5)))
+	}
+}
+
+func TestADiscardUnderWayKeepsAFileBusy(t *testing.T) {
+	coder, err := block.NewCoder(vocab.Geometry{Layout: vocab.Layout{Inverse: 2, Forward: 3, Safe: 4}, ElementBytes: 8, BlockBytes: 8192})
+	require.NoError(t, err)
+	w := &repairer{settler: &settler{coder: coder}}
+	slot := func(i uint8, n uint64) block.Answer {
+		return block.Answer{State: block.Present, Projection: i, Version: version(n)}
+	}
+	gone := block.Answer{State: block.Absent, Version: version(5)}
+	nothing := block.Answer{State: block.Absent}
+	final := []block.Answer{slot(0, 1), slot(1, 1), slot(2, 1), nothing}
+	for _, tc := range []struct {
+		name           string
+		answers, final []block.Answer
+		want           bool
+	}{
+		{"all homes have it", []block.Answer{gone, gone, gone, nothing}, final, false},
+		{"all homes have it, of a block that had nothing", []block.Answer{gone, gone, gone, nothing}, nil, false},
+		{"a home lacks it", []block.Answer{gone, gone, nothing, gone}, final, true},
+		{"a home has an older version", []block.Answer{gone, gone, slot(2, 4), nothing}, final, true},
+		{"a spare that has something lacks it", []block.Answer{gone, gone, gone, nothing}, []block.Answer{nothing, nothing, nothing, slot(1, 1)}, true},
+		{"a newer version is everywhere", []block.Answer{slot(0, 6), slot(1, 6), slot(2, 6), gone}, final, false},
+		{"a newer version is not", []block.Answer{slot(0, 6), gone, slot(2, 6), gone}, final, true},
+	} {
+		require.Equal(t, tc.want, w.isBusy(tc.answers, tc.final), tc.name)
+	}
+}
+
+func (g *rig) mark(partial bool) {
+	g.t.Helper()
+	req := &wire.MarkRequest{Target: g.to, FID: testFID, PayloadBytes: testPayload, Generation: 1, Partial: partial}
+	_, err := g.admin.Call(g.t.Context(), wire.OpMark, req, wire.Bulk{}, &wire.BootReply{})
+	require.NoError(g.t, err)
+}
+
+// A file that lacks what it should have does not tell of holes; and once it has all, what a
+// client wrote before discards that it has not seen comes too late.
+func TestAPartialFileKnowsNoHoles(t *testing.T) {
+	g := newRig(t)
+	g.mark(true)
+	everywhere := wire.Range{First: 3, Count: math.MaxUint64 - 3}
+	all, next := g.extents(3)
+	require.Zero(t, next)
+	require.Equal(t, []wire.Range{everywhere}, all)
+	g.write(0, version(4))
+	all, _ = g.extents(3)
+	require.Equal(t, []wire.Range{everywhere}, all)
+	g.sync()
+	g.final(version(4))
+	g.mark(false)
+	all, _ = g.extents(0)
+	require.Equal(t, []wire.Range{{First: 0, Count: 1}}, all)
+	g.write(1, version(3))
+	g.write(2, version(5))
+	require.Equal(t, []found{present(version(4)), absent, present(version(5))}, g.read(0, 3))
 }
