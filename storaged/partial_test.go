@@ -10,7 +10,7 @@ import (
 	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
-func (g *rig) mark(change func(*wire.MarkRequest)) error {
+func (g *rig) markWith(change func(*wire.MarkRequest)) error {
 	g.t.Helper()
 	req := &wire.MarkRequest{Target: g.to, FID: testFID, PayloadBytes: testPayload, Generation: 1, Partial: true}
 	change(req)
@@ -33,7 +33,7 @@ func TestAPartialRootDoesNotCallBlocksAbsent(t *testing.T) {
 	g := newRig(t)
 	require.Equal(t, wire.HealthNew, g.status().Health)
 	root := func(r *wire.MarkRequest) { r.FID = vocab.FID{} }
-	require.NoError(t, g.mark(root))
+	require.NoError(t, g.markWith(root))
 	for range 2 {
 		require.Equal(t, wire.HealthPartial, g.status().Health)
 		require.Equal(t, []found{unknown, unknown}, g.read(0, 2))
@@ -42,7 +42,7 @@ func TestAPartialRootDoesNotCallBlocksAbsent(t *testing.T) {
 		g.sync()
 		g.restart()
 	}
-	require.NoError(t, g.mark(func(r *wire.MarkRequest) { root(r); r.Partial = false }))
+	require.NoError(t, g.markWith(func(r *wire.MarkRequest) { root(r); r.Partial = false }))
 	for range 2 {
 		require.Equal(t, []found{absent, present(version(1)), present(version(1)), absent}, g.read(2, 4))
 		require.Equal(t, wire.HealthUp, g.status().Health)
@@ -52,7 +52,7 @@ func TestAPartialRootDoesNotCallBlocksAbsent(t *testing.T) {
 
 func TestAPartialFileDoesNotCallBlocksAbsent(t *testing.T) {
 	g := newRig(t)
-	require.NoError(t, g.mark(func(*wire.MarkRequest) {}))
+	require.NoError(t, g.markWith(func(*wire.MarkRequest) {}))
 	for range 2 {
 		require.Equal(t, []found{unknown, unknown}, g.read(0, 2))
 		require.Equal(t, wire.FilePartial, g.versions(func(*wire.BlocksRequest) {}).Condition)
@@ -60,7 +60,7 @@ func TestAPartialFileDoesNotCallBlocksAbsent(t *testing.T) {
 	}
 	g.write(0, version(1))
 	g.sync()
-	require.NoError(t, g.mark(func(r *wire.MarkRequest) { r.Partial = false }))
+	require.NoError(t, g.markWith(func(r *wire.MarkRequest) { r.Partial = false }))
 	require.Equal(t, []found{present(version(1)), absent}, g.read(0, 2))
 	require.Equal(t, wire.FileWhole, g.versions(func(*wire.BlocksRequest) {}).Condition)
 }
@@ -76,13 +76,13 @@ func TestAStorageThatJoinsForgetsAndIsSpared(t *testing.T) {
 			g.remove(testFID)
 		}
 		join := func(r *wire.MarkRequest) { r.Generation, r.Join = 3, true }
-		require.NoError(t, g.mark(join))
+		require.NoError(t, g.markWith(join))
 		at := g.run(0, 3)
 		at.Generation = 3
 		req := &wire.WriteRequest{Target: g.to, Run: at, PayloadBytes: testPayload}
 		req.Count = 1
 		require.NoError(t, g.send(wire.OpWrite, req, slots(testFID, 0, version(1)), &wire.WriteReply{}))
-		require.NoError(t, g.mark(join), "again, by a move that goes on")
+		require.NoError(t, g.markWith(join), "again, by a move that goes on")
 		require.ErrorIs(t, g.tryWrite(1, version(2)), vocab.OldGeneration)
 
 		require.NoError(t, g.send(wire.OpDelete, &wire.DeleteRequest{Target: g.to, FIDs: []vocab.FID{testFID}, Generation: 3}, nil, &wire.BootReply{}))
@@ -132,13 +132,13 @@ func TestABrokenHeaderIsFormedAnew(t *testing.T) {
 	g.start()
 	require.Equal(t, wire.FileBroken, g.versions(func(*wire.BlocksRequest) {}).Condition)
 	require.ErrorIs(t, g.tryWrite(0, version(2)), vocab.Corrupt)
-	require.NoError(t, g.mark(func(r *wire.MarkRequest) { r.Epoch = 10 }))
+	require.NoError(t, g.markWith(func(r *wire.MarkRequest) { r.Epoch = 10 }))
 	for range 2 {
 		require.Equal(t, []found{present(version(1)), unknown, present(version(1)), unknown}, g.read(0, 4))
 		g.restart()
 	}
 	g.write(1, version(1))
 	g.sync()
-	require.NoError(t, g.mark(func(r *wire.MarkRequest) { r.Partial = false }))
+	require.NoError(t, g.markWith(func(r *wire.MarkRequest) { r.Partial = false }))
 	require.Equal(t, []found{present(version(1)), present(version(1)), present(version(1)), absent}, g.read(0, 4))
 }
