@@ -150,8 +150,8 @@ func TestALostStorageIsRebuiltUnderLoad(t *testing.T) {
 	close(stop)
 	require.NoError(t, <-ended)
 	took := done.Ended.Sub(done.Started)
-	t.Logf("rebuilt %d MiB in %v, exportd and a storaged killed meanwhile; plain copy of %d MiB: %v",
-		done.Written/mib, took.Round(time.Millisecond), stored/mib, plainCopy(t, c, int64(done.Written)).Round(time.Millisecond))
+	t.Logf("rebuilt %d MiB of a root of %d MiB in %v, exportd and a storaged killed meanwhile; plain copy of as much: %v",
+		done.Written/mib, stored/mib, took.Round(time.Millisecond), plainCopy(t, c, int64(done.Written)).Round(time.Millisecond))
 	require.NotZero(t, done.Written)
 	require.Zero(t, done.Lost)
 	c.remount()
