@@ -44,8 +44,10 @@ func (r *root) folder() {
 func (s *Server) Fold() error {
 	var errs []error
 	for _, r := range s.order {
-		_, err := r.fold(true)
-		errs = append(errs, err)
+		for range 2 { // what is discarded by the first changes headers
+			_, err := r.fold(true)
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }

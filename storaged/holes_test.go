@@ -387,3 +387,21 @@ func TestAPartialFileKnowsNoHoles(t *testing.T) {
 	g.write(2, version(5))
 	require.Equal(t, []found{present(version(4)), absent, present(version(5))}, g.read(0, 3))
 }
+
+// What was folded has its header in place, also when all of it was discarded.
+func TestAFoldLeavesNothingInTheJournal(t *testing.T) {
+	g := newRig(t)
+	g.write(0, version(1), version(1))
+	g.sync()
+	g.final(version(1))
+	require.NoError(t, g.srv.Fold())
+	g.discard(0, 2, version(2))
+	g.sync()
+	g.final(version(2))
+	require.NoError(t, g.srv.Fold())
+	require.Nil(t, g.srv.order[0].journal.pendingOf(testFID))
+	head, err := os.ReadFile(g.slotPath())
+	require.NoError(t, err)
+	_, ok := parseFileHeader(head, testFID)
+	require.True(t, ok)
+}
