@@ -78,10 +78,12 @@ func MakeFID(group uint16, incarnation uint32, export EID, ino Ino) FID {
 
 // ParseFID reads what String writes.
 func ParseFID(s string) (f FID, err error) {
-	if n, err := hex.Decode(f[:], []byte(s)); len(s) != 2*len(f) || err != nil || n != len(f) || s != f.String() {
-		return FID{}, Errorf(Invalid, "%q is no fid", s)
+	if b, err := hex.DecodeString(s); err == nil && len(b) == len(f) {
+		if f = FID(b); f.String() == s {
+			return f, nil
+		}
 	}
-	return f, nil
+	return FID{}, Errorf(Invalid, "%q is no fid", s)
 }
 
 // Group, Incarnation, Export and Ino are the parts as MakeFID takes them; String

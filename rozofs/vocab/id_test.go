@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -82,5 +83,16 @@ func TestTheTypeOfAFileIsReadOffItsMode(t *testing.T) {
 	} {
 		a := Attr{Mode: mode}
 		require.Equal(t, want, [2]bool{a.IsDir(), a.IsRegular()}, "%#o", mode)
+	}
+}
+
+func TestOnlyWhatStringWritesIsAFID(t *testing.T) {
+	f := MakeFID(1, 2, 3, 0xabc)
+	got, err := ParseFID(f.String())
+	require.NoError(t, err)
+	require.Equal(t, f, got)
+	for _, s := range []string{"", "0", f.String()[:30], f.String() + "00", f.String() + "x", strings.ToUpper(f.String()), strings.Repeat("g", 32)} {
+		_, err := ParseFID(s)
+		require.ErrorIs(t, err, Invalid, s)
 	}
 }
