@@ -14,8 +14,8 @@ const fewDeletions = 256
 // own, which goes when that storage has confirmed. A storage that is away holds
 // up no other.
 func (t *tx) queueDeletion(p *vocab.Placement) {
-	for _, sid := range p.Distribution.SIDs {
-		t.deleteAt(place{t.exp.VID, vocab.StorageID{CID: p.Distribution.CID, SID: sid}}, deletionRecord{fid: p.FID})
+	for _, where := range t.exp.places(p) {
+		t.deleteAt(where, deletionRecord{fid: p.FID})
 	}
 }
 

@@ -20,17 +20,10 @@ func (s *Server) life() time.Duration { return s.cfg.LeaseTerm + s.cfg.LeaseTerm
 
 // watchSessions ends sessions that were not heard of for too long.
 func (s *Server) watchSessions() {
-	tick := time.NewTicker(max(s.cfg.LeaseTerm/16, time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			s.expireSessions()
-			s.endGrace()
-		case <-s.ctx.Done():
-			return
-		}
-	}
+	s.every(max(s.cfg.LeaseTerm/16, time.Millisecond), nil, func() {
+		s.expireSessions()
+		s.endGrace()
+	})
 }
 
 func (s *Server) expireSessions() {
@@ -127,15 +120,7 @@ func kick(c chan<- struct{}) {
 // fenceSessions makes storages refuse ended sessions, again and again until
 // enough have.
 func (s *Server) fenceSessions() {
-	tick := time.NewTicker(s.cfg.PollInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.fenceKick:
-		case <-tick.C:
-		case <-s.ctx.Done():
-			return
-		}
+	s.every(s.cfg.PollInterval, s.fenceKick, func() {
 		s.mu.RLock()
 		var work []*session
 		for sess := range s.fenced {
@@ -147,7 +132,7 @@ func (s *Server) fenceSessions() {
 				s.log.Error("an ended session could not be taken apart", "session", uint64(sess.id), "err", err)
 			}
 		}
-	}
+	})
 }
 
 func (s *Server) fenceSession(sess *session) error {
@@ -232,8 +217,8 @@ func (s *Server) fencedFiles(sess *session, st *fenceState) (ready []vocab.Ino) 
 	defer s.mu.RUnlock()
 	for ino, p := range st.files {
 		accepted := 0
-		for _, sid := range p.Distribution.SIDs {
-			if st.accepted[place{sess.exp.VID, vocab.StorageID{CID: p.Distribution.CID, SID: sid}}] {
+		for _, where := range sess.exp.places(&p) {
+			if st.accepted[where] {
 				accepted++
 			}
 		}

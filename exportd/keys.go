@@ -77,6 +77,15 @@ type place struct {
 	id  vocab.StorageID
 }
 
+// places are the storages of a file, by position.
+func (x *export) places(p *vocab.Placement) []place {
+	all := make([]place, len(p.Distribution.SIDs))
+	for i, sid := range p.Distribution.SIDs {
+		all[i] = place{x.VID, vocab.StorageID{CID: p.Distribution.CID, SID: sid}}
+	}
+	return all
+}
+
 func (p place) appendTo(k []byte) []byte {
 	k = binary.BigEndian.AppendUint16(k, uint16(p.vid))
 	k = binary.BigEndian.AppendUint16(k, uint16(p.id.CID))

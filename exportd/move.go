@@ -52,7 +52,7 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 		err = reachedAt(&rest, from)
 	}
 	if err == nil && rest.Busy > 0 {
-		err = vocab.Errorf(vocab.Busy, "%d blocks are being written", rest.Busy)
+		err = underWay(&rest)
 	}
 	if err != nil {
 		return sum, err
@@ -118,13 +118,11 @@ func (s *Server) tryStopUse(f *someFile) (changed <-chan struct{}, err error) {
 // commitMove makes the new distribution that of the file, and has the storage that is left
 // delete its part.
 func (s *Server) commitMove(f, to *someFile, from int) error {
-	at := func(d *vocab.Distribution) place {
-		return place{f.exp.VID, vocab.StorageID{CID: d.CID, SID: d.SIDs[from]}}
-	}
+	left, joined := f.exp.places(&f.placement)[from], f.exp.places(&to.placement)[from]
 	return s.own(f.exp, func(t *tx) error {
 		n, err := t.edit(f.ino)
 		if isKind(err, vocab.Stale) { // deleted meanwhile
-			t.deleteAt(at(&to.placement.Distribution), deletionRecord{fid: f.placement.FID})
+			t.deleteAt(joined, deletionRecord{fid: f.placement.FID})
 			return nil
 		}
 		if err != nil {
@@ -134,7 +132,7 @@ func (s *Server) commitMove(f, to *someFile, from int) error {
 			return vocab.Errorf(vocab.Busy, "its distribution has changed meanwhile")
 		}
 		n.placement.Distribution = to.placement.Distribution
-		t.deleteAt(at(&f.placement.Distribution), deletionRecord{f.placement.FID, to.placement.Distribution.Generation})
+		t.deleteAt(left, deletionRecord{f.placement.FID, to.placement.Distribution.Generation})
 		return nil
 	})
 }

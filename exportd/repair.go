@@ -48,14 +48,7 @@ func (s *Server) allUp(exp *export, p *vocab.Placement) bool {
 // repairFiles has storageds repair what clients or settlers could not bring home, when all
 // storages of a file are up, again and again.
 func (s *Server) repairFiles() {
-	tick := time.NewTicker(s.cfg.PollInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-s.ctx.Done():
-			return
-		}
+	s.every(s.cfg.PollInterval, nil, func() {
 		failed, err := s.repairSome()
 		if err != nil && s.ctx.Err() == nil {
 			s.log.Error("files could not be repaired", "err", err)
@@ -63,11 +56,11 @@ func (s *Server) repairFiles() {
 		if failed > 0 {
 			s.sleep(repairPause)
 		}
-	}
+	})
 }
 
 func (s *Server) repairSome() (failed int, err error) {
-	files, err := s.listed(s.degraded, func(exp *export, p *vocab.Placement) bool { return s.allUp(exp, p) })
+	files, err := s.listed(s.degraded, s.allUp)
 	if err != nil || len(files) == 0 {
 		return 0, err
 	}
@@ -87,7 +80,7 @@ func (s *Server) repairDegraded(f someFile, epoch vocab.Epoch) error {
 	case got.Missing != 0:
 		return unreached(&got)
 	case got.Busy > 0:
-		return vocab.Errorf(vocab.Busy, "%d blocks are being written", got.Busy)
+		return underWay(&got)
 	}
 	return s.own(f.exp, func(t *tx) error {
 		if s.degraded[f.ino] != nil && s.degradedOften[f.ino] == f.degraded {
@@ -152,6 +145,10 @@ func (s *Server) repair(f *someFile, epoch vocab.Epoch, o repairOptions) (sum wi
 
 func unreached(got *wire.RepairReply) error {
 	return vocab.Errorf(vocab.Unavailable, "%d of its storages cannot be reached", bits.OnesCount32(got.Missing))
+}
+
+func underWay(got *wire.RepairReply) error {
+	return vocab.Errorf(vocab.Busy, "%d blocks are being written", got.Busy)
 }
 
 // reachedAt tells by an error if the storage at a position was not reached, or so few that

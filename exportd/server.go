@@ -181,12 +181,31 @@ func (s *Server) Close() error {
 }
 
 // sleep waits, less when the server closes.
-func (s *Server) sleep(d time.Duration) {
+func (s *Server) sleep(d time.Duration) { pause(s.ctx, d) }
+
+// pause waits, less when ctx ends.
+func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-s.ctx.Done():
+	case <-ctx.Done():
+	}
+}
+
+// every calls do again and again, at each kick too, until the server closes. A nil kick
+// never comes.
+func (s *Server) every(d time.Duration, kick <-chan struct{}, do func()) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-kick:
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
+		do()
 	}
 }
 

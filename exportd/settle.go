@@ -26,19 +26,11 @@ const (
 // settleFiles has storageds settle the files whose writers have ended without
 // finishing, again and again until none is left. Until then no lease on them is granted.
 func (s *Server) settleFiles() {
-	tick := time.NewTicker(s.cfg.PollInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.settleKick:
-		case <-tick.C:
-		case <-s.ctx.Done():
-			return
-		}
+	s.every(s.cfg.PollInterval, s.settleKick, func() {
 		if err := s.settleSome(); err != nil && s.ctx.Err() == nil {
 			s.log.Error("files that need recovery could not be settled", "err", err)
 		}
-	}
+	})
 }
 
 // someFile is a file that a storaged is to do something about.
@@ -122,8 +114,8 @@ func (s *Server) enoughUp(exp *export, p *vocab.Placement) bool {
 func (s *Server) up(exp *export, p *vocab.Placement) (n int) {
 	s.storagesMu.Lock()
 	defer s.storagesMu.Unlock()
-	for _, sid := range p.Distribution.SIDs {
-		sto := s.storages[place{exp.VID, vocab.StorageID{CID: p.Distribution.CID, SID: sid}}]
+	for _, where := range exp.places(p) {
+		sto := s.storages[where]
 		if sto != nil && sto.root.Health == wire.HealthUp {
 			n++
 		}
@@ -135,8 +127,8 @@ func (s *Server) up(exp *export, p *vocab.Placement) (n int) {
 func (s *Server) fenceSettlers(files []someFile, epoch vocab.Epoch) map[place]bool {
 	fenced := map[place]bool{}
 	for _, f := range files {
-		for _, sid := range f.placement.Distribution.SIDs {
-			fenced[place{f.exp.VID, vocab.StorageID{CID: f.placement.Distribution.CID, SID: sid}}] = false
+		for _, where := range f.exp.places(&f.placement) {
+			fenced[where] = false
 		}
 	}
 	accepted := make(chan place, len(fenced))
@@ -224,14 +216,12 @@ func (s *Server) finalBelow(ino vocab.Ino, epoch vocab.Epoch) vocab.Version {
 
 // settleRequest makes what storageds are told of a file, and gives its storages by position.
 func (s *Server) settleRequest(f *someFile, session vocab.SessionID, epoch vocab.Epoch) (wire.SettleRequest, []*storage, error) {
-	dist := f.placement.Distribution
 	m := wire.SettleRequest{Placement: f.placement, Size: f.size, Final: s.finalBelow(f.ino, epoch)}
 	m.Session, m.Epoch = session, epoch
 	var all []*storage
 	s.storagesMu.Lock()
 	defer s.storagesMu.Unlock()
-	for _, sid := range dist.SIDs {
-		p := place{f.exp.VID, vocab.StorageID{CID: dist.CID, SID: sid}}
+	for _, p := range f.exp.places(&f.placement) {
 		sto := s.storages[p]
 		if sto == nil {
 			return m, nil, vocab.Errorf(vocab.Unavailable, "storage %v is not in the configuration any more", p.id)

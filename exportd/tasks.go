@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -77,14 +76,7 @@ func (s *Server) runTask(t *task) {
 // watchTasks begins the tasks that nobody has to ask for: a rebuild when a storage has an
 // empty root in place of the one that is known, and scrubs.
 func (s *Server) watchTasks() {
-	tick := time.NewTicker(s.cfg.PollInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-s.ctx.Done():
-			return
-		}
+	s.every(s.cfg.PollInterval, nil, func() {
 		for _, sto := range s.lackingStorages() {
 			req := wire.TaskRequest{Kind: wire.TaskRebuild, VID: sto.place.vid, ID: sto.place.id}
 			if _, err := s.beginTask(req); err != nil && s.ctx.Err() == nil {
@@ -92,7 +84,7 @@ func (s *Server) watchTasks() {
 			}
 		}
 		s.scrubWhenDue()
-	}
+	})
 }
 
 // lackingStorages are those that need a rebuild which does not run.

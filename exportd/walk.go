@@ -38,12 +38,12 @@ func (s *Server) walk(ctx context.Context, t *task) {
 			var err error
 			if files, from, more, err = s.nextFiles(x, from, t); err != nil {
 				s.log.Error("a task cannot go on", "task", t.id.kind.String(), "err", err)
-				s.pause(ctx, walkRetry)
+				pause(ctx, walkRetry)
 				continue
 			}
 			s.walkFiles(ctx, t, files)
 			for len(t.left) > maxLeft && ctx.Err() == nil {
-				s.pause(ctx, walkRetry)
+				pause(ctx, walkRetry)
 				s.walkLeft(ctx, t)
 			}
 			s.noteWalk(ctx, t, x.EID, from)
@@ -51,7 +51,7 @@ func (s *Server) walk(ctx context.Context, t *task) {
 	}
 	retry := s.cfg.PollInterval
 	for round := 0; len(t.left) > 0 && ctx.Err() == nil && (t.id.kind != wire.TaskScrub || round < scrubRetries); round++ {
-		s.pause(ctx, retry)
+		pause(ctx, retry)
 		s.walkLeft(ctx, t)
 		retry = min(2*retry, walkRetry)
 	}
@@ -61,16 +61,7 @@ func (s *Server) walk(ctx context.Context, t *task) {
 			return
 		}
 		s.setWhy(t, err)
-		s.pause(ctx, walkRetry)
-	}
-}
-
-func (s *Server) pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
+		pause(ctx, walkRetry)
 	}
 }
 
@@ -177,6 +168,8 @@ func (s *Server) walkLeft(ctx context.Context, t *task) {
 	t.left = nil
 	s.tasksMu.Unlock()
 	var files []someFile
+	var unread []inodeID
+	var why error // the last of them could not be read
 	s.mu.Lock()
 	for _, id := range again {
 		x := s.exports[id.eid]
@@ -184,13 +177,19 @@ func (s *Server) walkLeft(ctx context.Context, t *task) {
 		if errors.Is(err, vocab.Stale) {
 			continue // deleted
 		}
-		f := someFile{exp: x, ino: id.ino}
-		if err == nil {
-			f.placement, f.size = n.placement, n.attr.Size
+		if err != nil {
+			unread, why = append(unread, id), err
+			continue
 		}
-		files = append(files, f)
+		files = append(files, someFile{exp: x, ino: id.ino, placement: n.placement, size: n.attr.Size})
 	}
 	s.mu.Unlock()
+	if why != nil {
+		s.setWhy(t, why)
+		s.tasksMu.Lock()
+		t.left = unread
+		s.tasksMu.Unlock()
+	}
 	for len(files) > 0 {
 		n := min(len(files), walkRound)
 		s.walkFiles(ctx, t, files[:n])
@@ -258,7 +257,7 @@ func (s *Server) rebuildFile(id vocab.StorageID, f *someFile, epoch vocab.Epoch,
 		err = reachedAt(&got, p)
 	}
 	if err == nil && got.Busy > 0 {
-		err = vocab.Errorf(vocab.Busy, "%d blocks are being written", got.Busy)
+		err = underWay(&got)
 		s.recallWriter(f)
 	}
 	return got, err
