@@ -10,14 +10,7 @@ import (
 // delete serves OpDelete. The removals are durable when it returns.
 func (s *Server) delete(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
 	var req wire.DeleteRequest
-	if err := r.Decode(&req); err != nil {
-		return nil, wire.Bulk{}, err
-	}
-	rt, err := s.target(r, &req.Target)
-	if err != nil {
-		return nil, wire.Bulk{}, err
-	}
-	leave, err := rt.enter(ctx, &req.Target)
+	rt, leave, err := s.begin(ctx, r, &req, &req.Target)
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}

@@ -58,14 +58,7 @@ func (r *root) markRoot(partial bool) error {
 // mark serves OpMark.
 func (s *Server) mark(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
 	var req wire.MarkRequest
-	if err := r.Decode(&req); err != nil {
-		return nil, wire.Bulk{}, err
-	}
-	rt, err := s.target(r, &req.Target)
-	if err != nil {
-		return nil, wire.Bulk{}, err
-	}
-	leave, err := rt.enter(ctx, &req.Target)
+	rt, leave, err := s.begin(ctx, r, &req, &req.Target)
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
@@ -125,6 +118,9 @@ func (s *slotFile) mark(req *wire.MarkRequest, touched map[int]bool) error {
 			h.forget(h.Final) // it has not seen all discards
 		}
 		h.Partial, h.Generation = req.Partial, max(h.Generation, req.Generation)
+		if h.Partial == s.head.Partial && h.Generation == s.head.Generation {
+			return nil // a rebuild of the root marks every file
+		}
 		return s.setHead(h)
 	}
 	if !req.Partial {

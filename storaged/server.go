@@ -244,6 +244,19 @@ func (r *root) work(ctx context.Context) (leave func(), err error) {
 	}
 }
 
+// begin decodes a request that changes something, of which target is a part, and enters
+// its root.
+func (s *Server) begin(ctx context.Context, r *wire.Request, req wire.Message, target *wire.Target) (rt *root, leave func(), err error) {
+	if err := r.Decode(req); err != nil {
+		return nil, nil, err
+	}
+	if rt, err = s.target(r, target); err != nil {
+		return nil, nil, err
+	}
+	leave, err = rt.enter(ctx, target)
+	return rt, leave, err
+}
+
 // enter takes a thread and the gate for a change, and checks the fence again
 // now that a new one would wait for the change.
 func (r *root) enter(ctx context.Context, t *wire.Target) (leave func(), err error) {
