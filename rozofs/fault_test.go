@@ -17,7 +17,7 @@ func TestStoragesMayFailWhileWritingAndReading(t *testing.T) {
 	for _, form := range forms {
 		t.Run(form.String(), func(t *testing.T) {
 			c := startCluster(t, form)
-			spares, losses := int(c.layout.Safe-c.layout.Forward), int(c.layout.Forward-c.layout.Inverse)
+			spares := int(c.layout.Safe - c.layout.Forward)
 			data := random(7, 3<<20+12_345)
 			m := c.mount(t)
 			m.write("old", data) // overwritten while storages are away
@@ -45,14 +45,7 @@ func TestStoragesMayFailWhileWritingAndReading(t *testing.T) {
 			for i := range spares {
 				c.restartStorage(i)
 			}
-			for _, set := range c.downSets(losses) {
-				c.withDown(set, func() {
-					reader := c.mount(t)
-					reader.holds("f", data)
-					reader.holds("old", newer)
-					reader.close()
-				})
-			}
+			c.surviveLosses(files{"f": data, "old": newer})
 		})
 	}
 }
@@ -81,13 +74,7 @@ func TestSyncWritesAgainWhatAStorageHasForgotten(t *testing.T) {
 			require.NoError(t, f.Sync())
 			require.NoError(t, f.Close())
 			m.close()
-			for _, set := range c.downSets(losses) {
-				c.withDown(set, func() {
-					reader := c.mount(t)
-					reader.holds("f", data)
-					reader.close()
-				})
-			}
+			c.surviveLosses(files{"f": data})
 		})
 	}
 }
@@ -129,10 +116,7 @@ func TestSparesGoToStoragesThatAreDownFirst(t *testing.T) {
 // whatever hangs meanwhile, and what could not be written is kept for the next attempt.
 func TestAWriteToTooFewStoragesEnds(t *testing.T) {
 	c := startCluster(t, form{layout: "1"})
-	client, err := rozofs.Mount(t.Context(), rozofs.Config{Hosts: []string{c.export.addr}, Export: "test", ExportTimeout: patience, StorageTimeout: 2 * time.Second})
-	require.NoError(t, err)
-	m := &mount{Tree: client.Tree(rozofs.Caller{UID: 1000, GID: 100}), t: t, client: client}
-	t.Cleanup(m.close)
+	m := c.mount(t, storageTimeout(2*time.Second))
 	f, err := m.Create(t.Context(), "f")
 	require.NoError(t, err)
 	data := random(4, 300_000)

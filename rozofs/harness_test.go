@@ -201,6 +201,21 @@ func (c *cluster) mount(t testing.TB, change ...func(*rozofs.Config)) *mount {
 	return m
 }
 
+// storageTimeout is a change of a mount's configuration.
+func storageTimeout(d time.Duration) func(*rozofs.Config) {
+	return func(cfg *rozofs.Config) { cfg.StorageTimeout = d }
+}
+
+// create writes a file and syncs it; it stays open.
+func (m *mount) create(name string, data []byte) *rozofs.File {
+	m.t.Helper()
+	f := m.open(name, os.O_CREATE|os.O_RDWR)
+	_, err := f.Write(data)
+	require.NoError(m.t, err)
+	require.NoError(m.t, f.Sync())
+	return f
+}
+
 // close unmounts; nothing may be left unsaved.
 func (m *mount) close() {
 	if m.client != nil {
@@ -227,6 +242,16 @@ func (m *mount) holds(name string, want []byte) {
 	got, err := m.ReadFile(m.t.Context(), name)
 	require.NoError(m.t, err)
 	requireBytes(m.t, want, got)
+}
+
+// files are contents by name.
+type files map[string][]byte
+
+func (m *mount) holdsAll(all files) {
+	m.t.Helper()
+	for name, data := range all {
+		m.holds(name, data)
+	}
 }
 
 // requireBytes tells where contents differ, without printing them.
@@ -268,5 +293,17 @@ func (c *cluster) withDown(set []int, f func()) {
 	f()
 	for _, i := range set {
 		c.restartStorage(i)
+	}
+}
+
+// surviveLosses reads all files with each set of as many storages missing as may.
+func (c *cluster) surviveLosses(all files) {
+	c.t.Helper()
+	for _, set := range c.downSets(int(c.layout.Forward - c.layout.Inverse)) {
+		c.withDown(set, func() {
+			m := c.mount(c.t)
+			m.holdsAll(all)
+			m.close()
+		})
 	}
 }

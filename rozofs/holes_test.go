@@ -186,13 +186,12 @@ func TestAStorageThatMissedZerosIsOutvoted(t *testing.T) {
 	for _, form := range []form{{"0", false}, {"1", true}, {"2,4,5", false}} {
 		t.Run(form.String(), func(t *testing.T) {
 			c := startCluster(t, form)
-			n, k := int(c.layout.Forward), int(c.layout.Inverse)
 			const size = 2_000_000
 			data := random(1, size)
 			m := c.mount(t)
 			m.write("f", data)
 			m.close()
-			for i, away := range c.downSets(int(c.layout.Safe) - n) {
+			for i, away := range c.downSets(int(c.layout.Safe - c.layout.Forward)) {
 				m := c.mount(t)
 				f := m.open("f", os.O_RDWR)
 				for _, s := range away {
@@ -209,13 +208,7 @@ func TestAStorageThatMissedZerosIsOutvoted(t *testing.T) {
 				}
 				require.NoError(t, f.Close())
 				m.close()
-				for _, set := range c.downSets(n - k) {
-					c.withDown(set, func() {
-						r := c.mount(t)
-						r.holds("f", data)
-						r.close()
-					})
-				}
+				c.surviveLosses(files{"f": data})
 			}
 		})
 	}
@@ -232,7 +225,7 @@ func TestADiscardThatFailedIsCompleted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := startCluster(t, form{layout: "0"})
 			data := random(1, size)
-			m := c.mount(t, func(cfg *rozofs.Config) { cfg.StorageTimeout = time.Second })
+			m := c.mount(t, storageTimeout(time.Second))
 			f := m.open("f", os.O_CREATE|os.O_RDWR)
 			_, err := f.Write(data)
 			require.NoError(t, err)

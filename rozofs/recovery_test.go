@@ -48,13 +48,7 @@ func TestAWriterThatDiesLeavesOldOrNew(t *testing.T) {
 				r := c.mount(t)
 				r.holds("f", now)
 				r.close()
-				for _, set := range c.downSets(n - k) {
-					c.withDown(set, func() {
-						r := c.mount(t)
-						r.holds("f", now)
-						r.close()
-					})
-				}
+				c.surviveLosses(files{"f": now})
 			}
 		})
 	}

@@ -297,10 +297,7 @@ func TestSyncWhenADiskFails(t *testing.T) {
 // Where there is no spare a sync waits, names whom for, and is good when that is back.
 func TestSyncWithoutSparesWaits(t *testing.T) {
 	c := startCluster(t, form{layout: "2,3,3"})
-	client, err := rozofs.Mount(t.Context(), rozofs.Config{Hosts: []string{c.export.addr}, Export: "test", ExportTimeout: patience, StorageTimeout: time.Second})
-	require.NoError(t, err)
-	m := &mount{Tree: client.Tree(rozofs.Caller{UID: 1000, GID: 100}), t: t, client: client}
-	t.Cleanup(m.close)
+	m := c.mount(t, storageTimeout(time.Second))
 	f, err := m.Create(t.Context(), "f")
 	require.NoError(t, err)
 	data := random(1, 300_000)

@@ -56,9 +56,6 @@ func (c *cluster) start(kind wire.TaskKind, i int) {
 	require.NoError(c.t, c.export.server.(*exportd.Server).Start(m))
 }
 
-// files are contents by name.
-type files map[string][]byte
-
 // fill writes files of many sizes: small ones, some with holes, and large ones.
 func (c *cluster) fill(m *mount, n int) files {
 	all := files{}
@@ -78,25 +75,6 @@ func (c *cluster) fill(m *mount, n int) files {
 		all[name] = data
 	}
 	return all
-}
-
-func (m *mount) holdsAll(all files) {
-	m.t.Helper()
-	for name, data := range all {
-		m.holds(name, data)
-	}
-}
-
-// surviveLosses reads all files with each set of as many storages missing as may.
-func (c *cluster) surviveLosses(all files) {
-	c.t.Helper()
-	for _, set := range c.downSets(int(c.layout.Forward - c.layout.Inverse)) {
-		c.withDown(set, func() {
-			m := c.mount(c.t)
-			m.holdsAll(all)
-			m.close()
-		})
-	}
 }
 
 // A storage whose root is lost gets all that it had on a new one, by itself, also what is
@@ -132,11 +110,8 @@ func TestALostRootIsRebuilt(t *testing.T) {
 func TestWhatIsDurableAndNotYetFinalIsRebuilt(t *testing.T) {
 	c := startCluster(t, form{"0", false})
 	m := c.mount(t)
-	f := m.open("f", os.O_CREATE|os.O_RDWR)
 	data := random(1, 100_000)
-	_, err := f.Write(data)
-	require.NoError(t, err)
-	require.NoError(t, f.Sync())
+	f := m.create("f", data)
 	for _, sid := range f.Handle().SIDs()[:2] {
 		c.replaceRoot(int(sid) - 1)
 		c.restartStorage(int(sid) - 1)
@@ -152,11 +127,8 @@ func TestWhatIsDurableAndNotYetFinalIsRebuilt(t *testing.T) {
 func TestARootThatLacksBlocksDoesNotCallThemAbsent(t *testing.T) {
 	c := startCluster(t, form{"0", false})
 	m := c.mount(t)
-	f := m.open("f", os.O_CREATE|os.O_RDWR)
 	data := random(1, 100_000)
-	_, err := f.Write(data)
-	require.NoError(t, err)
-	require.NoError(t, f.Sync())
+	f := m.create("f", data)
 	sids := f.Handle().SIDs()
 	require.NoError(t, f.Close())
 	m.close()
@@ -174,8 +146,8 @@ func TestARootThatLacksBlocksDoesNotCallThemAbsent(t *testing.T) {
 		}
 		return false
 	}, patience, 10*time.Millisecond, "the rebuild waits for the file")
-	m = c.mount(t, func(cfg *rozofs.Config) { cfg.StorageTimeout = 2 * time.Second })
-	_, err = m.ReadFile(t.Context(), "f")
+	m = c.mount(t, storageTimeout(2*time.Second))
+	_, err := m.ReadFile(t.Context(), "f")
 	require.ErrorIs(t, err, vocab.Unavailable)
 	m.close()
 	c.restartStorage(other)
