@@ -46,7 +46,7 @@ type Config struct {
 }
 
 // delays are by default the constants of these names.
-type delays struct{ lateWriteMin, lateWriteMax, signOfLife, slowSync, tidyPatience time.Duration }
+type delays struct{ lateWriteMin, lateWriteMax, signOfLife, slowSync time.Duration }
 
 // withDefaults fills in and validates; it returns all problems.
 func (c Config) withDefaults() (Config, error) {
@@ -85,7 +85,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.delays == (delays{}) {
-		c.delays = delays{lateWriteMin, lateWriteMax, signOfLife, slowSync, tidyPatience}
+		c.delays = delays{lateWriteMin, lateWriteMax, signOfLife, slowSync}
 	}
 	if c.Dial == nil {
 		c.Dial = wire.Dial

@@ -64,10 +64,10 @@ func (h *Handle) Overdue(position int) (end func()) {
 }
 
 // Patient is a Config with which a client waits long for storages to write and sync,
-// since the machine may be busy, and for ever for closed files to become durable.
+// since the machine may be busy.
 func (c Config) Patient() Config {
-	const long = time.Second
-	c.delays = delays{long, long, long, long, time.Hour}
+	const long = 2 * time.Second
+	c.delays = delays{long, long, long, long}
 	return c
 }
 

@@ -194,9 +194,14 @@ func (s *saver) start(j *syncJob) {
 	}
 	call := j.call
 	started := s.c.goes(func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, 2*s.c.cfg.StorageTimeout) // longer than any round
+		defer cancel()
 		buf, err := j.st.call(ctx, syncing, wire.OpSync, &req, wire.Bulk{}, &wire.BootReply{})
 		buf.Release()
 		call.end()
+		if err == nil {
+			j.succeeded()
+		}
 		s.report(func() { s.ended(j, err) })
 	})
 	if !started {
@@ -212,11 +217,19 @@ func (s *saver) ended(j *syncJob, err error) {
 		return
 	}
 	s.slowest = max(s.slowest, time.Since(j.began))
-	files := map[*file]bool{}
 	for _, p := range j.pieces {
 		p.hopes--
-		if p.f.madeDurable(p.r, p.projection) {
+		if p.f.hasEnded(p.r) {
 			delete(s.open, p.r)
+		}
+	}
+}
+
+// succeeded takes note of what is durable, also when the round has ended without it.
+func (j *syncJob) succeeded() {
+	files := map[*file]bool{}
+	for _, p := range j.pieces {
+		if p.f.madeDurable(p.r, p.projection) {
 			files[p.f] = true
 		}
 	}

@@ -250,7 +250,7 @@ func (w *sender) take(a attempt) error {
 	}
 	if w.run.at[a.projection].position < 0 && w.pending[a.projection] == 0 &&
 		!w.trySpare(a.projection) && errors.Is(a.err, vocab.NoSpace) && !w.isSpareLate() {
-		return w.failed(vocab.NoSpace, "fewer than %d storages have room for it", len(w.slots))
+		return w.failed(vocab.NoSpace, "fewer than %d storages have room for it (%s)", len(w.slots), w.f.c.pool.missing(&w.dist))
 	}
 	return nil // if nothing is under way: until a storage comes back
 }

@@ -359,7 +359,7 @@ func TestFullStorages(t *testing.T) {
 	}
 	one := s.homes()[0]
 	one.gate.refuse(wire.OpWrite, vocab.NoSpace)
-	s.write(random(4, 500_000), 0)
+	s.write(random(4, 60*vocab.DefaultBlockBytes), 0)
 	for range 2 {
 		err := s.f.Sync()
 		require.ErrorIs(t, err, vocab.NoSpace)
@@ -514,8 +514,8 @@ func TestFilesAreGivenUpEachForItself(t *testing.T) {
 	s.put(3, 1_000_000)
 	s.homes()[0].gate.freeze()
 	s.homes()[1].gate.freeze()
-	require.NoError(t, s.f.Close())
 	require.NoError(t, synced.Close())
+	require.NoError(t, s.f.Close())
 	s.f.Handle().HoldSaves(false)
 	client := s.m.client
 	require.Eventually(t, func() bool { return client.Files() == 1 }, patience, time.Millisecond, "it is given up though the other cannot be")

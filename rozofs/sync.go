@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 )
@@ -47,6 +48,7 @@ type unsaved struct {
 func (c *Client) saveRuns(ctx context.Context, files []*file) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.StorageTimeout)
 	defer cancel()
+	began := time.Now()
 	for len(files) > 0 {
 		var todo []unsaved
 		for _, f := range files {
@@ -64,7 +66,7 @@ func (c *Client) saveRuns(ctx context.Context, files []*file) error {
 			}
 		}
 		if len(files) > 0 && ctx.Err() != nil {
-			return c.notDurable(ctx, files)
+			return c.notDurable(ctx, files, time.Since(began))
 		}
 		for _, f := range files {
 			if err := f.drain(ctx); err != nil {
@@ -75,7 +77,7 @@ func (c *Client) saveRuns(ctx context.Context, files []*file) error {
 	return nil
 }
 
-func (c *Client) notDurable(ctx context.Context, files []*file) error {
+func (c *Client) notDurable(ctx context.Context, files []*file, took time.Duration) error {
 	switch {
 	case c.ctx.Err() != nil:
 		return errClosed
@@ -84,7 +86,7 @@ func (c *Client) notDurable(ctx context.Context, files []*file) error {
 	}
 	f := files[0]
 	return vocab.Errorf(vocab.Unavailable, "%v, and %d more files: fewer than %d storages made it durable within %v (%s)",
-		f.place.FID, len(files)-1, f.coder.Geometry.Layout.Forward, c.cfg.StorageTimeout, c.pool.missing(f.distribution()))
+		f.place.FID, len(files)-1, f.coder.Geometry.Layout.Forward, took.Round(time.Second), c.pool.missing(f.distribution()))
 }
 
 // runEnd is what became of a run that was complete.

@@ -14,7 +14,7 @@ const (
 	saveRounds    = 8    // rounds between two savings of what is written
 	maxIdle       = 1024 // closed files kept; more are retired at once
 	maxRetireOnce = 2048
-	tidyPatience  = 2 * time.Second // for closed files to become durable: who opens one waits meanwhile
+	tidyPatience  = 2 * time.Second // for files to become durable, before others have their turn
 )
 
 // tidy saves, now and then, what was written, so that little must be written
@@ -38,7 +38,7 @@ func (c *Client) tidy(ctx context.Context) {
 		if save || round%saveRounds == 0 {
 			c.saveOpen(ctx)
 		}
-		if err := c.retire(ctx, c.idle(round), c.cfg.delays.tidyPatience); err != nil && ctx.Err() == nil {
+		if err := c.retire(ctx, c.idle(round), tidyPatience); err != nil && ctx.Err() == nil {
 			c.log.Warn("closed files could not be given up yet", "err", err)
 		}
 	}
@@ -67,7 +67,9 @@ func (c *Client) saveOpen(ctx context.Context) {
 	if len(files) == 0 {
 		return
 	}
-	if err := c.saveRuns(ctx, files); err != nil && ctx.Err() == nil {
+	ctx, cancel := context.WithTimeout(ctx, tidyPatience)
+	defer cancel()
+	if err := c.saveRuns(ctx, files); err != nil && c.ctx.Err() == nil {
 		c.log.Warn("written data could not be made durable yet", "err", err)
 	}
 }
