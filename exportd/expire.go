@@ -2,7 +2,6 @@ package exportd
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -180,7 +179,8 @@ func (s *Server) sendFences(sess *session, st *fenceState, clusters map[vocab.CI
 	}
 	for _, sto := range ask {
 		joined.Go(func() {
-			if err := s.sendFence(sess.id, sess.fence, sto); err != nil {
+			m := wire.FenceRequest{Target: wire.Target{Session: sess.id, Epoch: sess.fence}}
+			if err := s.sendFence(sto, &m); err != nil {
 				s.log.Debug("a storage did not accept a fence", "storage", sto.place.id.String(), "err", err)
 				return
 			}
@@ -192,15 +192,15 @@ func (s *Server) sendFences(sess *session, st *fenceState, clusters map[vocab.CI
 	joined.Wait()
 }
 
-func (s *Server) sendFence(id vocab.SessionID, epoch vocab.Epoch, sto *storage) error {
+func (s *Server) sendFence(sto *storage, m *wire.FenceRequest) error {
 	ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
 	defer cancel()
 	conn, incarnation, err := s.reach(sto)
 	if err != nil {
 		return err
 	}
-	m := wire.FenceRequest{Target: wire.Target{ID: sto.place.id, Incarnation: incarnation, Session: id, Epoch: epoch}}
-	_, err = conn.Call(ctx, wire.OpFence, &m, wire.Bulk{}, &wire.BootReply{})
+	m.ID, m.Incarnation = sto.place.id, incarnation
+	_, err = conn.Call(ctx, wire.OpFence, m, wire.Bulk{}, &wire.BootReply{})
 	return err
 }
 
@@ -242,16 +242,21 @@ func (s *Server) dropFenced(sess *session, st *fenceState, ready []vocab.Ino) er
 				continue // deleted meanwhile
 			}
 			h := e.of(sess)
-			rec := leaseRecord{sess.id, h.lease.Epoch}
-			t.set(fileKey(prefixRecovery, sess.exp.EID, ino), &rec)
-			t.hook(func() {
-				s.recovery[ino] = sess.exp
-				kick(s.settleKick)
-				s.log.Warn("a file needs recovery: its writer ended without finishing", "export", sess.exp.Root, "ino", uint64(ino),
-					"session", uint64(sess.id), "epoch", fmt.Sprint(uint64(rec.epoch)))
-			})
+			t.recover(ino, leaseRecord{sess.id, h.lease.Epoch})
 			t.lower(e, h, wire.LeaseNone)
 		}
 		return nil
+	})
+}
+
+// recover notes that a file is to be settled before anybody gets a lease on it: its writer
+// has ended without finishing.
+func (t *tx) recover(ino vocab.Ino, last leaseRecord) {
+	t.set(fileKey(prefixRecovery, t.exp.EID, ino), &last)
+	t.hook(func() {
+		t.s.recovery[ino] = t.exp
+		kick(t.s.settleKick)
+		t.s.log.Warn("a file needs recovery: its writer ended without finishing", "export", t.exp.Root, "ino", uint64(ino),
+			"session", uint64(last.session), "epoch", uint64(last.epoch))
 	})
 }

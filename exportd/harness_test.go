@@ -41,6 +41,7 @@ type fakeStoraged struct {
 	deleted map[vocab.StorageID]map[vocab.FID]bool
 	fences  map[vocab.StorageID]wire.Target
 	settle  []wire.SettleRequest
+	leases  []wire.LeaseID // that were fenced
 }
 
 const testTotal = 1 << 40
@@ -95,6 +96,7 @@ func (f *fakeStoraged) handle(_ context.Context, r *wire.Request) (wire.Message,
 		if m.Session != settleSession {
 			f.fences[m.ID] = m.Target
 		}
+		f.leases = append(f.leases, m.Leases...)
 		return &wire.BootReply{Boot: 1}, wire.Bulk{}, nil
 	case wire.OpSettle:
 		var m wire.SettleRequest

@@ -375,3 +375,47 @@ func TestSessionIsBoundToItsConnectionAndSecret(t *testing.T) {
 	require.ErrorIs(t, err, vocab.Stale, "another export's inode")
 	require.ErrorIs(t, a.raw(wire.OpOpenSession, &wire.OpenSessionRequest{Export: "/none"}, nil), vocab.NotFound)
 }
+
+// A write lease that is given up with something unsaved under it is refused by the storages
+// from then on, and nobody gets the file before it is settled.
+func TestATornFileIsSettledBeforeOthersGetIt(t *testing.T) {
+	w := newWorld(t)
+	for _, f := range w.fakes {
+		f.unsettling.Store(true)
+	}
+	a := w.client("one")
+	f, err := a.create(a.root(), "f", wire.LeaseWrite)
+	require.NoError(t, err)
+	gone, err := a.create(a.root(), "gone", wire.LeaseWrite)
+	require.NoError(t, err)
+	require.NoError(t, a.unlink(a.root(), "gone"))
+	torn := func(o wire.OpenReply, end bool) wire.ReleaseItem {
+		return wire.ReleaseItem{Commit: wire.Commit{Ino: o.Attr.Ino, Epoch: o.Lease.Epoch}, Torn: true, Close: end}
+	}
+	require.NoError(t, a.release(torn(f, false), torn(gone, true)))
+	recovery, _ := w.srv.Unfinished()
+	require.Equal(t, 1, recovery, "the other one is deleted")
+	w.restart()
+	recovery, _ = w.srv.Unfinished()
+	require.Equal(t, 1, recovery)
+	b := w.client("one")
+	opened := make(chan error, 1)
+	go func() { _, err := b.open(f.Attr.Ino, wire.LeaseRead); opened <- err }()
+	eventually(t, func() bool {
+		for _, f := range w.fakes {
+			if _, ok := f.settles(); ok {
+				return true
+			}
+		}
+		return false
+	}, "a storage is asked to settle the file")
+	require.Empty(t, opened)
+	for _, fake := range w.fakes {
+		fake.mu.Lock()
+		require.Contains(t, fake.leases, wire.LeaseID{Session: a.opened.Session, Epoch: f.Lease.Epoch})
+		fake.mu.Unlock()
+		fake.unsettling.Store(false)
+	}
+	require.NoError(t, <-opened)
+	w.check()
+}

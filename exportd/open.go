@@ -154,8 +154,19 @@ func (t *tx) releaseItem(m *wire.ReleaseItem) error {
 			t.s.settle(e, h)
 		})
 	}
-	if current {
-		t.noteDegraded(&m.Commit)
+	if !current {
+		return nil
+	}
+	_, err := t.inode(m.Ino)
+	switch {
+	case isKind(err, vocab.Stale): // it was unlinked, and this was the last to have it open
+		return nil
+	case err != nil:
+		return err
+	}
+	t.noteDegraded(&m.Commit)
+	if m.Torn {
+		t.recover(m.Ino, leaseRecord{t.sess.id, m.Epoch})
 	}
 	return nil
 }

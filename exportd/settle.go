@@ -52,7 +52,10 @@ func (s *Server) settleSome() error {
 	if err != nil {
 		return err
 	}
-	fenced := s.fenceSettlers(files, epoch)
+	fenced, err := s.fenceSettlers(files, epoch)
+	if err != nil {
+		return err
+	}
 	s.forEach(files, func(f someFile) error { return s.settleFile(f, epoch, fenced) })
 	return nil
 }
@@ -123,23 +126,33 @@ func (s *Server) up(exp *export, p *vocab.Placement) (n int) {
 	return n
 }
 
-// fenceSettlers makes all storages of the files that can be reached refuse earlier rounds.
-func (s *Server) fenceSettlers(files []someFile, epoch vocab.Epoch) map[place]bool {
-	fenced := map[place]bool{}
+// fenceSettlers makes all storages of the files that can be reached refuse earlier rounds,
+// and the leases that have ended: a session that lives on may have left something behind.
+func (s *Server) fenceSettlers(files []someFile, epoch vocab.Epoch) (map[place]bool, error) {
+	fences := map[place]*wire.FenceRequest{}
 	for _, f := range files {
+		lease, err := s.endedLease(&f)
+		if err != nil {
+			return nil, err
+		}
 		for _, where := range f.exp.places(&f.placement) {
-			fenced[where] = false
+			m := fences[where]
+			if m == nil {
+				m = &wire.FenceRequest{Target: wire.Target{Session: settleSession, Epoch: epoch}}
+				fences[where] = m
+			}
+			m.Leases = append(m.Leases, lease)
 		}
 	}
-	accepted := make(chan place, len(fenced))
+	accepted := make(chan place, len(fences))
 	var g errgroup.Group
-	for p := range fenced {
+	for p, m := range fences {
 		g.Go(func() error {
 			sto := s.storages[p]
 			if sto == nil {
 				return nil
 			}
-			if err := s.sendFence(settleSession, epoch, sto); err != nil {
+			if err := s.sendFence(sto, m); err != nil {
 				s.log.Debug("a storage did not accept a fence", "storage", p.id.String(), "err", err)
 				return nil
 			}
@@ -149,10 +162,18 @@ func (s *Server) fenceSettlers(files []someFile, epoch vocab.Epoch) map[place]bo
 	}
 	_ = g.Wait() // none of them fails
 	close(accepted)
+	fenced := map[place]bool{}
 	for p := range accepted {
 		fenced[p] = true
 	}
-	return fenced
+	return fenced, nil
+}
+
+// endedLease is the write lease on a file that was the last to end uncleanly.
+func (s *Server) endedLease(f *someFile) (wire.LeaseID, error) {
+	var r leaseRecord
+	_, err := value(s.db, fileKey(prefixRecovery, f.exp.EID, f.ino), &r) // none: it was deleted meanwhile
+	return wire.LeaseID{Session: r.session, Epoch: r.epoch}, err
 }
 
 // settleFile has one of the file's storages settle it.

@@ -55,6 +55,8 @@ type file struct {
 	crowded  uint64           // counts runs that must be sent once more, under a new version
 	degraded bool             // some of it is not at home; told to exportd with the next commit or release
 	finality finality         // of the versions under this lease (final.go)
+	attempts *attempts        // what is on its way to storages
+	torn     bool             // some of what was written under this lease was given up
 	failure  error            // what a write could not do; reported once
 	failures uint64           // counts them
 	seen     stamp            // what the kernel's cached pages belong to
@@ -67,7 +69,7 @@ type stamp struct {
 }
 
 func newFile(c *Client, ino vocab.Ino) *file {
-	return &file{c: c, ino: ino, changed: make(chan struct{}), pages: map[uint64]*page{}}
+	return &file{c: c, ino: ino, changed: make(chan struct{}), pages: map[uint64]*page{}, attempts: newAttempts()}
 }
 
 // broadcast wakes all who wait for a change; mu is held.

@@ -50,7 +50,7 @@ func TestFinalIsWhatIsDurableOrReplaced(t *testing.T) {
 	f.counter++
 	f.finality.begun(f.counter)
 	bound(5)
-	f.finality.discarded(&discarding{vocab.Version{Counter: f.counter}, []wire.Range{{First: 0}}})
+	f.finality.discarded(&discarding{version: vocab.Version{Counter: f.counter}, ranges: []wire.Range{{First: 0}}})
 	bound(9)
 
 	// Of two that failed on a block the older holds the bound, in whichever order; and

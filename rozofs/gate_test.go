@@ -19,6 +19,7 @@ type gate struct {
 	passing chan struct{}
 	held    map[wire.Op]chan struct{} // closed when the op passes again
 	refused map[wire.Op]vocab.Kind
+	clients bool      // only what clients send is held back or refused
 	passed  []wire.Op // requests of clients, in the order of their coming
 	holding int       // requests that were held back
 }
@@ -156,11 +157,13 @@ func (c *gatedConn) pump() {
 		}
 		c.g.mu.Lock()
 		passing, held, kind := c.g.passing, c.g.held[op], c.g.refused[op]
-		if held != nil {
-			c.g.holding++
-		}
 		if c.client {
 			c.g.passed = append(c.g.passed, op)
+		} else if c.g.clients {
+			held, kind = nil, vocab.Internal
+		}
+		if held != nil {
+			c.g.holding++
 		}
 		c.g.mu.Unlock()
 		switch {

@@ -89,7 +89,7 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 		f.place, f.coder = reply.Placement, coder
 	}
 	if reply.Lease.Epoch != f.lease.Epoch {
-		f.counter, f.finality, f.degraded, f.undone = 0, finality{}, false, nil
+		f.counter, f.finality, f.degraded, f.torn, f.undone = 0, finality{}, false, false, nil
 		if coder != nil {
 			f.fresh = f.blocks(attr.Size)
 		}
@@ -189,6 +189,9 @@ func (f *file) saveForRecall(ctx context.Context) error {
 		}
 		f.c.log.Error("a file's data could not be saved before its lease was recalled", "ino", uint64(f.ino), "err", err)
 		f.abandon(err)
+		if err := f.stopAttempts(ctx); err != nil {
+			return err
+		}
 	}
 	f.c.tellFinal([]*file{f})
 	return nil
@@ -260,9 +263,14 @@ func (f *file) endRecall() {
 
 // releaseItem is called with mu held.
 func (f *file) releaseItem(keep wire.LeaseKind) wire.ReleaseItem {
+	torn := f.torn && f.lease.Kind == wire.LeaseWrite
+	if torn {
+		keep = wire.LeaseNone
+	}
 	return wire.ReleaseItem{
 		Commit:  wire.Commit{Ino: f.ino, Epoch: f.lease.Epoch, Size: f.attr.Size, Mtime: f.attr.Mtime, Degraded: f.degraded},
 		Changed: f.uncommitted && f.lease.Kind == wire.LeaseWrite,
+		Torn:    torn,
 		Keep:    keep,
 	}
 }
@@ -326,7 +334,7 @@ func (f *file) abandon(why error) {
 		f.dropPage(b)
 	}
 	f.runs, f.undone, f.uncommitted = nil, nil, false
-	f.finality.lost = true
+	f.finality.lost, f.torn = true, true
 	f.failure = errors.Join(f.failure, why)
 	f.broadcast()
 }

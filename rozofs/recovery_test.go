@@ -1,6 +1,7 @@
 package rozofs_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/rozofs-go/rozo/exportd"
 	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
 // A writer dies when its overwrite has reached some of the storages. Whoever reads then
@@ -76,4 +78,58 @@ func TestAWriterThatDiesAfterATruncationLeavesNoTail(t *testing.T) {
 	r.holds("f", data[:cut])
 	require.NoError(t, r.Truncate(t.Context(), "f", size))
 	r.holds("f", append(data[:cut:cut], make([]byte, size-cut)...))
+}
+
+// A mount cannot save an overwrite, for storages are full, when another wants the file. It
+// gives up what it wrote and says so, and the file is settled as if it had died: the other
+// sees the content that it had, or the new one, whole and for ever, also when a request that
+// was held up comes to its storage at last.
+func TestAnOverwriteThatCannotBeSavedLeavesOldOrNew(t *testing.T) {
+	const size = 12*vocab.DefaultBlockBytes + 3000
+	for _, form := range []form{{"0", true}, {"1", false}} {
+		t.Run(form.String(), func(t *testing.T) {
+			c := startCluster(t, form)
+			for _, s := range c.storages {
+				s.gate.clients = true
+			}
+			k, n := int(c.layout.Inverse), int(c.layout.Forward)
+			now := random(1, size)
+			m := c.mount(t)
+			m.write("f", now)
+			m.close()
+			for sent := range n {
+				what := fmt.Sprintf("%d of %d projections were written", sent, n)
+				next := random(uint64(sent+2), size)
+				w := c.mount(t, storageTimeout(time.Second))
+				f := w.open("f", os.O_RDWR)
+				sids := f.Handle().SIDs()
+				late := c.storages[sids[sent]-1].gate
+				late.hold(wire.OpWrite)
+				for _, sid := range sids[sent+1:] {
+					c.storages[sid-1].gate.refuse(wire.OpWrite, vocab.NoSpace)
+				}
+				_, err := f.WriteAt(next, 0)
+				require.NoError(t, err)
+				require.Error(t, f.Sync(), what)
+				require.Eventually(t, late.hasHeld, patience, time.Millisecond)
+				r := c.mount(t)
+				got, err := r.ReadFile(t.Context(), "f")
+				require.NoError(t, err)
+				if sent >= k && bytes.Equal(got, next) {
+					now = next
+				}
+				requireBytes(t, now, got)
+				late.release(wire.OpWrite)
+				r.holds("f", now)
+				r.close()
+				require.Error(t, f.Sync(), what)
+				require.NoError(t, f.Close())
+				for _, sid := range sids[sent+1:] {
+					c.storages[sid-1].gate.refuse(wire.OpWrite, vocab.Internal)
+				}
+				w.close()
+				c.surviveLosses(files{"f": now})
+			}
+		})
+	}
 }

@@ -336,7 +336,7 @@ func (s *saver) move(p *piece) {
 	p.hopes++
 	s.moving++
 	m := &move{p: p, tried: p.tried}
-	if !s.c.goes(func(ctx context.Context) { s.run(ctx, m) }) {
+	if !p.f.attempt(p.r.by, func(ctx context.Context) { s.run(ctx, m) }) {
 		s.over(m, moveAnew, nil)
 	}
 }

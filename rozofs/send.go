@@ -367,7 +367,7 @@ func (w *sender) try(i, position int) {
 		case <-w.done:
 		}
 	}
-	started := w.f.c.goes(func(ctx context.Context) {
+	started := w.f.attempt(w.run.by, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, w.f.c.cfg.StorageTimeout)
 		defer cancel()
 		boot, err := request(ctx)
@@ -427,8 +427,11 @@ func (w *sender) slotsFor(i, position int) *wire.Buffer {
 }
 
 func (w *sender) timedOut() error {
-	if w.f.c.ctx.Err() != nil {
+	switch {
+	case w.f.c.ctx.Err() != nil:
 		return errClosed
+	case w.run.by.stopped():
+		return errAbandoned
 	}
 	return w.failed(vocab.Unavailable, "fewer than %d storages took it within %v (%s)", len(w.slots),
 		w.f.c.cfg.StorageTimeout, w.f.c.pool.missing(&w.dist))

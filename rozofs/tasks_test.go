@@ -503,9 +503,9 @@ func TestWhatWasDiscardedStaysAwayThroughTasks(t *testing.T) {
 			}
 			c.start(wire.TaskDrain, drained)
 			require.NotZero(t, c.task(wire.TaskDrain).Found.Moved)
+			require.Eventually(t, func() bool { return len(c.slotFiles()[drained]) == 0 }, patience, 10*time.Millisecond) // else it is an orphan
 			found := c.foldAll()
 			require.Equal(t, wire.TaskFindings{Checked: found.Checked}, found)
-			require.Eventually(t, func() bool { return len(c.slotFiles()[drained]) == 0 }, patience, 10*time.Millisecond)
 			c.allWhole()
 			c.surviveLosses(all)
 		})

@@ -113,6 +113,7 @@ func (f *file) blocks(size uint64) uint64 {
 type discarding struct {
 	version vocab.Version
 	ranges  []wire.Range
+	by      *attempts // that bring it to storages
 }
 
 func (d *discarding) covers(block uint64) bool {
@@ -134,7 +135,7 @@ func (f *file) discard(ctx context.Context, ranges ...wire.Range) error {
 // dropped: a run that fails later would be taken for replaced.
 func (f *file) beginDiscard(ranges ...wire.Range) {
 	f.counter++
-	d := &discarding{version: vocab.Version{Epoch: f.lease.Epoch, Counter: f.counter}, ranges: ranges}
+	d := &discarding{version: vocab.Version{Epoch: f.lease.Epoch, Counter: f.counter}, ranges: ranges, by: f.attempts}
 	f.finality.begun(f.counter)
 	f.undone = append(f.undone, d)
 }
@@ -202,6 +203,8 @@ func (f *file) bringDiscard(ctx context.Context, todo *discarding) error {
 		}
 		select {
 		case <-changed:
+		case <-d.by.ctx.Done():
+			return errAbandoned
 		case <-ctx.Done():
 			return d.tooFew(need)
 		}
@@ -245,7 +248,7 @@ func (d *discarder) sendAll() {
 		call := &overdue{}
 		call.st, _ = d.f.c.pool.at(d.dist, p) // if there is none the call fails
 		d.calls[p] = call
-		started := d.f.c.goes(func(ctx context.Context) {
+		started := d.f.attempt(d.by, func(ctx context.Context) {
 			err := d.at(ctx, p, room)
 			call.end()
 			d.results <- discarded{p, err}

@@ -31,6 +31,7 @@ type run struct {
 	used    int           // user bytes in the last block; the others are full
 	zeros   bool          // all pages are: the blocks are discarded
 	at      []place       // by projection
+	by      *attempts     // that bring it to storages
 
 	// What became of it since it is complete; guarded by the file's mu, at too.
 	spares []int  // by position: the projection that a spare was given, -1 none
@@ -303,7 +304,7 @@ func (f *file) startRun(ctx context.Context, s stretch) error {
 		<-f.c.sending
 		return err
 	}
-	started := f.c.goes(func(ctx context.Context) {
+	started := f.attempt(r.by, func(ctx context.Context) {
 		err := f.send(ctx, r, slots)
 		<-f.c.sending
 		f.sent(r, err)
@@ -326,7 +327,7 @@ func (f *file) encode(s stretch) (*run, slotSet, error) {
 	for n > 0 && !f.isDirty(first) {
 		first, n = first+1, n-1
 	}
-	r := &run{first: first}
+	r := &run{first: first, by: f.attempts}
 	for i := 0; i < n && f.isDirty(first+uint64(i)); i++ {
 		r.pages = append(r.pages, f.pages[first+uint64(i)])
 	}
@@ -414,9 +415,11 @@ func (f *file) sent(r *run, err error) {
 			f.degraded = f.degraded || at.position != i
 		}
 	} else {
-		if errors.Is(err, errCrowded) {
+		switch {
+		case errors.Is(err, errCrowded):
 			f.crowded++
-		} else {
+		case r.by.stopped(): // the caller has been told already
+		default:
 			f.failure = err
 			f.failures++
 		}

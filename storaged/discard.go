@@ -26,14 +26,14 @@ func (s *Server) discard(ctx context.Context, r *wire.Request) (wire.Message, wi
 		return nil, wire.Bulk{}, vocab.Errorf(vocab.Invalid, "discard in a file of payloads of %d bytes", req.PayloadBytes)
 	}
 	rt.relieve()
-	leave, err := rt.enter(ctx, &req.Target)
+	leave, err := rt.enterUnder(ctx, &req.Target)
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
 	defer leave()
 	f := rt.files.acquire(req.FID)
 	defer rt.files.release(f)
-	if err := f.discard(&req.Run, req.Version, req.PayloadBytes); err != nil {
+	if err := f.discard(&req, r.Conn.Peer().Role == wire.RoleClient); err != nil {
 		return nil, wire.Bulk{}, err
 	}
 	rt.journal.foldSoon()
@@ -42,8 +42,9 @@ func (s *Server) discard(ctx context.Context, r *wire.Request) (wire.Message, wi
 
 // discard records that what the run has up to the version reads as absent. It is durable
 // after the next sync, and what it discards is taken away once the version is final. A file
-// that has nothing on this storage keeps it if payloadBytes is given.
-func (s *slotFile) discard(run *wire.Run, v vocab.Version, payloadBytes uint32) error {
+// that has nothing on this storage keeps it if PayloadBytes is given.
+func (s *slotFile) discard(req *wire.DiscardRequest, client bool) error {
+	run, v := &req.Run, req.Version
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.deleted {
@@ -53,10 +54,13 @@ func (s *slotFile) discard(run *wire.Run, v vocab.Version, payloadBytes uint32) 
 		return err
 	}
 	switch {
-	case s.state == formless && payloadBytes == 0:
+	case s.state == formless && req.PayloadBytes == 0:
 		return nil
 	case s.state == broken:
 		return s.brokenHeader()
+	}
+	if err := s.checkLease(client, v.Epoch); err != nil {
+		return err
 	}
 	if err := s.checkGeneration(run.Generation); err != nil {
 		return err
@@ -64,7 +68,7 @@ func (s *slotFile) discard(run *wire.Run, v vocab.Version, payloadBytes uint32) 
 	if err := s.clearFormless(); err != nil {
 		return err
 	}
-	h, changed := s.headFor(run.Generation, v.Epoch, payloadBytes)
+	h, changed := s.headFor(run.Generation, v.Epoch, req.PayloadBytes)
 	var records []*record
 	if run.Count == 0 {
 		changed = true

@@ -8,7 +8,7 @@ import (
 )
 
 // fence serves OpFence. When it returns the fence is durable and no change of a
-// lower epoch of the session is under way.
+// lower epoch of the session, or of one of the leases, is under way.
 func (s *Server) fence(_ context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
 	var req wire.FenceRequest
 	if err := r.Decode(&req); err != nil {
@@ -18,6 +18,7 @@ func (s *Server) fence(_ context.Context, r *wire.Request) (wire.Message, wire.B
 	if err != nil && !isFenced(err) { // a fence that is there already does no harm
 		return nil, wire.Bulk{}, err
 	}
+	rt.leases.add(req.Leases)
 	if err := rt.raiseFence(req.Session, req.Epoch); err != nil {
 		return nil, wire.Bulk{}, err
 	}

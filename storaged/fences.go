@@ -203,6 +203,45 @@ func (l *fenceLog) raise(s vocab.SessionID, e vocab.Epoch) error {
 	return nil
 }
 
+// maxLeaseFences bounds the leases that a root refuses one by one. Of more the oldest is
+// forgotten: what was on its way when that was ended has arrived long since.
+const maxLeaseFences = 1 << 16
+
+// leaseFences are the leases that a root refuses, each alone.
+type leaseFences struct {
+	mu    sync.RWMutex
+	all   map[wire.LeaseID]bool
+	order []wire.LeaseID // the oldest at next when it is full
+	next  int
+}
+
+func (l *leaseFences) add(leases []wire.LeaseID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all == nil {
+		l.all = map[wire.LeaseID]bool{}
+	}
+	for _, id := range leases {
+		switch {
+		case l.all[id]:
+			continue
+		case len(l.order) < maxLeaseFences:
+			l.order = append(l.order, id)
+		default:
+			delete(l.all, l.order[l.next])
+			l.order[l.next] = id
+			l.next = (l.next + 1) % maxLeaseFences
+		}
+		l.all[id] = true
+	}
+}
+
+func (l *leaseFences) has(id wire.LeaseID) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.all[id]
+}
+
 func (l *fenceLog) close() error {
 	l.appending.Lock()
 	defer l.appending.Unlock()

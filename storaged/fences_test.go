@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
 	"github.com/rozofs-go/rozo/storaged/disk"
 )
 
@@ -103,6 +104,54 @@ func TestFencesAreBounded(t *testing.T) {
 	require.NoError(t, r.raiseFence(3, 5))
 	require.Equal(t, vocab.Epoch(5), r.fences.epoch(3))
 	require.Nil(t, r.failed.Load())
+}
+
+// A lease that has ended is refused alone: what its session does under others goes on, and
+// so does a sync, which is about many files.
+func TestAFencedLeaseIsRefusedAlone(t *testing.T) {
+	g := newRig(t)
+	g.write(0, version(1))
+	ended := wire.LeaseID{Session: g.to.Session, Epoch: g.to.Epoch}
+	exportd := g.to
+	exportd.Session, exportd.Epoch = 1<<63, 1
+	require.NoError(t, g.send(wire.OpFence, &wire.FenceRequest{Target: exportd, Leases: []wire.LeaseID{ended}}, nil, &wire.BootReply{}))
+	require.ErrorIs(t, g.tryWrite(1, version(2)), vocab.Fenced)
+	discard := wire.DiscardRequest{Target: g.to, Run: g.run(0, 1), Version: version(3)}
+	require.ErrorIs(t, g.send(wire.OpDiscard, &discard, nil, &wire.BootReply{}), vocab.Fenced)
+	g.sync()
+	for _, step := range []int{1, -1} {
+		g.to.Epoch = ended.Epoch + vocab.Epoch(step)
+		require.False(t, isFenced(g.tryWrite(1, vocab.Version{Epoch: g.to.Epoch, Counter: 1})))
+	}
+	require.Equal(t, []found{present(version(1))}, g.read(0, 1))
+}
+
+// What a client sends under a lease that has ended long since is refused where something of a
+// newer one is final: it must not become the newest of a block that was not written again.
+func TestALateClientIsRefusedWhereANewerLeaseIsFinal(t *testing.T) {
+	g := newRig(t)
+	g.write(0, version(1), version(1))
+	newer := vocab.Version{Epoch: version(1).Epoch + 1}
+	g.final(newer)
+	require.ErrorIs(t, g.tryWrite(0, version(2)), vocab.Fenced)
+	discard := wire.DiscardRequest{Target: g.to, Run: g.run(1, 1), Version: version(3)}
+	require.ErrorIs(t, g.send(wire.OpDiscard, &discard, nil, &wire.BootReply{}), vocab.Fenced)
+	require.Equal(t, []found{present(version(1)), present(version(1))}, g.read(0, 2))
+	g.to.Epoch = newer.Epoch
+	newer.Counter = 1
+	g.write(0, newer)
+}
+
+func TestFencedLeasesAreBounded(t *testing.T) {
+	var l leaseFences
+	id := func(i int) wire.LeaseID { return wire.LeaseID{Session: 1, Epoch: vocab.Epoch(i)} }
+	for i := range maxLeaseFences + 2 {
+		l.add([]wire.LeaseID{id(i), id(i)})
+	}
+	require.Len(t, l.all, maxLeaseFences)
+	require.False(t, l.has(id(1)))
+	require.True(t, l.has(id(2)))
+	require.True(t, l.has(id(maxLeaseFences+1)))
 }
 
 func FuzzDecodeFences(f *testing.F) {

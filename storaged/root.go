@@ -26,6 +26,7 @@ type root struct {
 	lock     disk.File // the identity file, locked
 	log      *slog.Logger
 	fences   *fenceLog
+	leases   leaseFences
 	journal  *journal
 	files    *fileCache
 	dirs     [buckets + 1]directory // the buckets, then slotsDir itself

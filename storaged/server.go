@@ -257,6 +257,18 @@ func (s *Server) begin(ctx context.Context, r *wire.Request, req wire.Message, t
 	return rt, leave, err
 }
 
+// enterUnder is enter for what is ordered by the epoch of the lease that it names.
+func (r *root) enterUnder(ctx context.Context, t *wire.Target) (leave func(), err error) {
+	if leave, err = r.enter(ctx, t); err != nil {
+		return nil, err
+	}
+	if r.leases.has(wire.LeaseID{Session: t.Session, Epoch: t.Epoch}) {
+		leave()
+		return nil, vocab.Errorf(vocab.Fenced, "the lease of session %d with epoch %d has ended", uint64(t.Session), uint64(t.Epoch))
+	}
+	return leave, nil
+}
+
 // enter takes a thread and the gate for a change, and checks the fence again
 // now that a new one would wait for the change.
 func (r *root) enter(ctx context.Context, t *wire.Target) (leave func(), err error) {

@@ -244,6 +244,15 @@ func (s *slotFile) checkGeneration(g uint32) error {
 	return nil
 }
 
+// checkLease refuses what a client sends so late that something of a newer lease is final:
+// on a storage that has older content of the block, or none, it would count as the newest.
+func (s *slotFile) checkLease(client bool, e vocab.Epoch) error {
+	if client && s.state == formed && e < s.head.Final.Epoch {
+		return vocab.Errorf(vocab.Fenced, "file %v: the lease with epoch %d has ended, %d was granted since", s.fid, uint64(e), uint64(s.head.Final.Epoch))
+	}
+	return nil
+}
+
 func (s *slotFile) brokenHeader() error {
 	return vocab.Errorf(vocab.Corrupt, "file %v: the header of its slot file is broken", s.fid)
 }

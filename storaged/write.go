@@ -37,7 +37,7 @@ func (s *Server) write(ctx context.Context, r *wire.Request) (wire.Message, wire
 			return nil, wire.Bulk{}, err
 		}
 	}
-	leave, err := rt.enter(ctx, &req.Target)
+	leave, err := rt.enterUnder(ctx, &req.Target)
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
@@ -196,6 +196,9 @@ func (s *slotFile) accepts(in *incoming) error {
 		return vocab.Errorf(vocab.Invalid, "file %v has payloads of %d bytes on this storage, not %d", s.fid, s.head.PayloadBytes, in.payloadBytes)
 	case !in.client && in.lowest.Compare(s.head.Forgotten) <= 0 && s.head.Forgotten.Compare(in.seen) > 0:
 		return vocab.Errorf(vocab.Busy, "file %v: blocks were discarded since it was looked at", s.fid)
+	}
+	if err := s.checkLease(in.client, in.highest.Epoch); err != nil {
+		return err
 	}
 	return s.checkGeneration(in.Generation)
 }

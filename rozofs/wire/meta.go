@@ -315,10 +315,14 @@ func (m *CommitRequest) Code(c *Codec) {
 
 // ReleaseItem gives up, of one file, the lease down to Keep, and with Close the
 // registration as open too. A write lease is given up cleanly, that is when all
-// that was written under it is durable; Changed says that Commit counts.
+// that was written under it is durable; Changed says that Commit counts. Torn says
+// that it is not: the file is settled, as after the end of a session, before
+// anybody gets a lease on it, and of the sender nothing under this one is on its way
+// to a storage but on connections that it has.
 type ReleaseItem struct {
 	Commit
 	Changed bool
+	Torn    bool // Keep is LeaseNone
 	Keep    LeaseKind
 	Close   bool
 }
@@ -333,9 +337,10 @@ type ReleaseRequest struct {
 // Code implements Message.
 func (m *ReleaseRequest) Code(c *Codec) {
 	m.Head.code(c)
-	Slice(c, &m.Items, MaxHeld, 36, func(c *Codec, i *ReleaseItem) {
+	Slice(c, &m.Items, MaxHeld, 37, func(c *Codec, i *ReleaseItem) {
 		i.Commit.code(c)
 		c.Bool(&i.Changed)
+		c.Bool(&i.Torn)
 		U8(c, &i.Keep)
 		c.Bool(&i.Close)
 	})

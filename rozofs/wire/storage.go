@@ -183,10 +183,25 @@ func (m *DeleteRequest) Code(c *Codec) {
 // below the target's epoch. Only exportd sends it.
 type FenceRequest struct {
 	Target
+	// Leases are refused from now on, each alone, and until the storaged restarts: that is
+	// the end of all connections on which something of theirs may still be on its way.
+	Leases []LeaseID
+}
+
+// LeaseID names one write lease: no two grants have the same epoch.
+type LeaseID struct {
+	Session vocab.SessionID
+	Epoch   vocab.Epoch
 }
 
 // Code implements Message.
-func (m *FenceRequest) Code(c *Codec) { m.Target.code(c) }
+func (m *FenceRequest) Code(c *Codec) {
+	m.Target.code(c)
+	Slice(c, &m.Leases, MaxFIDs, 16, func(c *Codec, l *LeaseID) {
+		U64(c, &l.Session)
+		U64(c, &l.Epoch)
+	})
+}
 
 // FinalRequest tells of files up to which version all is durable on forward storages,
 // or replaced by what is. It states a fact, so no lease is needed.

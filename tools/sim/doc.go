@@ -52,14 +52,6 @@
 // few things happen at the same instant. Most seeds run the same each time, some differ after a
 // while. A failing one is worth running a few times.
 //
-// # Known
-//
-// With full disks a few seeds of a thousand fail. A client that cannot save a file before its lease is
-// recalled, since a storage is full and no spare is left, drops what it wrote, tells the
-// program, and gives the lease up as if all were well; what is left of its overwrite on some storages is
-// settled by nobody. Others then may read an error, or different content with different storages
-// (SIM_FULL_DISKS=1 make sim SEEDS=223..223).
-//
 // # Limits
 //
 // In the bubble the clock stands still while a goroutine waits for a mutex. So the workload
