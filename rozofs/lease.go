@@ -188,8 +188,7 @@ func (f *file) saveForRecall(ctx context.Context) error {
 			return err
 		}
 		f.c.log.Error("a file's data could not be saved before its lease was recalled", "ino", uint64(f.ino), "err", err)
-		f.abandon(err)
-		if err := f.stopAttempts(ctx); err != nil {
+		if err := f.abandonAll(ctx, err); err != nil {
 			return err
 		}
 	}
@@ -337,6 +336,13 @@ func (f *file) abandon(why error) {
 	f.finality.lost, f.torn = true, true
 	f.failure = errors.Join(f.failure, why)
 	f.broadcast()
+}
+
+// abandonAll is abandon under a lease that is there still: when it returns without an error
+// nothing is on its way to a storage but what a fence of the lease stops.
+func (f *file) abandonAll(ctx context.Context, why error) error {
+	f.abandon(why)
+	return f.stopAttempts(ctx)
 }
 
 // beginSizing waits for its turn to tell exportd the size, until endSizing: what tells an

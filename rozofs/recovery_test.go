@@ -133,3 +133,21 @@ func TestAnOverwriteThatCannotBeSavedLeavesOldOrNew(t *testing.T) {
 		})
 	}
 }
+
+// What was written to a file that has no name any more, and is not open, need not be saved:
+// full storages do not keep a mount from ending in peace.
+func TestAnUnlinkedFileNeedNotBeSaved(t *testing.T) {
+	c := startCluster(t, form{"0", true})
+	m := c.mount(t, storageTimeout(time.Second))
+	for _, s := range c.storages {
+		s.gate.refuse(wire.OpWrite, vocab.NoSpace)
+	}
+	f := m.open("f", os.O_CREATE|os.O_RDWR)
+	_, err := f.Write(random(1, 300_000))
+	require.NoError(t, err)
+	require.ErrorIs(t, f.Close(), vocab.NoSpace)
+	require.NoError(t, m.Remove(t.Context(), "f"))
+	m.close() // fails if there is an error
+	recovery, _ := c.export.server.(*exportd.Server).Unfinished()
+	require.Zero(t, recovery)
+}

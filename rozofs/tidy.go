@@ -131,13 +131,34 @@ func (c *Client) saveAndGiveUp(ctx context.Context, files []*file) error {
 		errs = append(errs, err)
 	}
 	for _, f := range files {
+		if !f.isClean() && c.isUnlinked(ctx, f) { // nobody can read it any more
+			if err := f.abandonAll(ctx, nil); err != nil {
+				errs = append(errs, err)
+			}
+		}
 		if f.isClean() {
 			saved = append(saved, f)
 		} else {
 			f.endRecall()
 		}
 	}
+	if len(saved) == len(files) {
+		errs = nil
+	}
 	return joinErrors(append(errs, c.giveUpAll(ctx, saved)))
+}
+
+// isUnlinked tells whether a file that is not open here has no name any more.
+func (c *Client) isUnlinked(ctx context.Context, f *file) bool {
+	c.mu.Lock()
+	open := f.refs > 0
+	c.mu.Unlock()
+	if open {
+		return false
+	}
+	var reply wire.AttrReply
+	err := c.session.call(ctx, wire.OpGetAttr, &wire.InoRequest{Ino: f.ino}, &reply)
+	return err == nil && reply.Attr.Nlink == 0
 }
 
 // isClean tells whether all that was written to the file is durable.

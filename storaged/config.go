@@ -58,7 +58,8 @@ type Config struct {
 	MaxBulkBytes int64
 	// JournalBytes is the length of a root's journal at which writes wait until some of
 	// it is in place, which begins at half of it. Default 256 MiB, at least
-	// MinJournalBytes.
+	// MinJournalBytes; no more than a 32nd part of the disk, if that is larger than the
+	// least. Twice as much of the disk stays free of what clients write.
 	JournalBytes int64
 	// OpenDisk opens the directory of a root; default disk.Open, the operating system's.
 	OpenDisk func(path string) (disk.Disk, error)

@@ -45,7 +45,7 @@ func (s *Server) status(context.Context, *wire.Request) (wire.Message, wire.Bulk
 			ID: r.identity.ID, Incarnation: r.identity.Incarnation, Boot: s.boot, Health: r.health(), Root: r.path,
 		}
 		if total, free, err := r.disk.Space(); err == nil {
-			st.TotalBytes, st.FreeBytes = total, free
+			st.TotalBytes, st.FreeBytes = r.room.usable(total), r.room.usable(free)
 		} else if st.Health != wire.HealthFailed {
 			_ = r.failure("ask for free space", err)
 			st.Health = r.health()

@@ -28,6 +28,7 @@ type root struct {
 	fences   *fenceLog
 	leases   leaseFences
 	journal  *journal
+	room     *room
 	files    *fileCache
 	dirs     [buckets + 1]directory // the buckets, then slotsDir itself
 	threads  chan struct{}          // semaphore of Config.Threads
@@ -64,8 +65,12 @@ func openRoot(cfg RootConfig, c Config, d disk.Disk) (*root, error) {
 	if err == nil {
 		err = r.openSlots()
 	}
+	var journal int64
 	if err == nil {
-		r.journal, err = openJournal(d, c.JournalBytes)
+		r.room, journal, err = roomOf(d, c.JournalBytes)
+	}
+	if err == nil {
+		r.journal, err = openJournal(d, journal)
 	}
 	if err == nil {
 		err = r.openCondition()
