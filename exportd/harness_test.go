@@ -96,6 +96,12 @@ func (f *fakeStoraged) handle(_ context.Context, r *wire.Request) (wire.Message,
 			f.fences[m.ID] = m.Target
 		}
 		return &wire.BootReply{Boot: 1}, wire.Bulk{}, nil
+	case wire.OpMark:
+		var m wire.MarkRequest
+		if err := r.Decode(&m); err != nil {
+			return nil, wire.Bulk{}, err
+		}
+		return &wire.BootReply{Boot: 1}, wire.Bulk{}, f.check(m.Target)
 	case wire.OpSettle:
 		var m wire.SettleRequest
 		if err := r.Decode(&m); err != nil {

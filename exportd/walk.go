@@ -295,14 +295,13 @@ func (s *Server) endTask(ctx context.Context, t *task) error {
 	sto := s.storages[t.id.place]
 	switch t.id.kind {
 	case wire.TaskRebuild:
-		s.storagesMu.Lock()
-		incarnation := sto.incarnation
-		s.storagesMu.Unlock()
-		if err := s.markRoot(sto, incarnation, false); err != nil {
-			return err
+		if err := s.markRoot(sto, t.incarnation, false); err != nil {
+			return err // also of a root that was replaced meanwhile
 		}
 		s.storagesMu.Lock()
-		sto.partial = false
+		if sto.incarnation == t.incarnation {
+			sto.partial = false
+		}
 		s.storagesMu.Unlock()
 	case wire.TaskScrub:
 		if err := s.removeOrphans(ctx, t); err != nil {
