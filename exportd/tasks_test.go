@@ -36,3 +36,27 @@ func TestALateWalkDoesNotTouchTheRebuildThatHasReplacedIt(t *testing.T) {
 	}))
 	require.Equal(t, []taskRecord{now.rec}, stored)
 }
+
+// The last request for a long file decides whether it is whole: it is told what those before
+// it have met.
+func TestARequestToRepairIsToldWhatThoseBeforeItSaid(t *testing.T) {
+	w := newWorld(t)
+	c := w.client("one")
+	o, err := c.create(c.root(), "f", wire.LeaseNone)
+	require.NoError(t, err)
+	f := &someFile{exp: w.srv.exports[1], ino: o.Attr.Ino, placement: o.Placement, size: 1 << 30}
+	got, err := w.srv.repair(f, 1<<40, repairOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, 3, got.Lost)
+	require.EqualValues(t, 1<<2, got.Missing)
+	var all []wire.RepairRequest
+	for _, f := range w.fakes {
+		f.mu.Lock()
+		all = append(all, f.repairs...)
+		f.mu.Unlock()
+	}
+	require.Len(t, all, 2)
+	require.EqualValues(t, 1024, all[1].From)
+	require.EqualValues(t, 3, all[1].SoFar.Lost)
+	require.EqualValues(t, 1<<2, all[1].SoFar.Missing)
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -15,8 +16,9 @@ import (
 const (
 	walkRound    = 256             // files of a round, after which it is noted how far the task is
 	walkScan     = 16384           // inodes looked at for one
-	walkAtOnce   = 8               // files at the same time
-	walkPaced    = 2               // of a task with a rate, which they share
+	walkAtOnce   = 64              // files at the same time, of which a large one counts for up to walkLarge
+	walkLarge    = 8               // and so large is one with as many MiB
+	walkPaced    = 2               // files at the same time of a task with a rate, which they share
 	walkRetry    = 2 * time.Second // between two attempts at files that wait, at most
 	scrubRetries = 5               // after which a scrub leaves files to the next
 	maxLeft      = 4096            // files that may wait
@@ -126,8 +128,8 @@ func (s *Server) walkFiles(ctx context.Context, t *task, files []someFile) {
 	s.tasksMu.Lock()
 	rate := t.rec.Rate
 	s.tasksMu.Unlock()
+	places := semaphore.NewWeighted(walkAtOnce)
 	var g errgroup.Group
-	g.SetLimit(walkAtOnce)
 	if rate > 0 {
 		g.SetLimit(walkPaced)
 		rate = max(rate/walkPaced, 1)
@@ -135,7 +137,10 @@ func (s *Server) walkFiles(ctx context.Context, t *task, files []someFile) {
 	var mu sync.Mutex // guards left
 	var left []inodeID
 	for _, f := range files {
+		weight := int64(min(1+f.size>>20, walkLarge))
+		_ = places.Acquire(context.Background(), weight) // the files under way end in their time
 		g.Go(func() error {
+			defer places.Release(weight)
 			why := err
 			if why == nil && ctx.Err() == nil {
 				why = s.walkFile(t, &f, epoch, rate)
