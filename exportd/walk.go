@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	walkRound    = 256             // files of a round, after which it is noted how far the task is
+	walkRound    = 1024            // files of a round, after which it is noted how far the task is
+	walkBytes    = 16 << 30        // and their content, if that is reached first
 	walkScan     = 16384           // inodes looked at for one
 	walkAtOnce   = 64              // files at the same time, of which a large one counts for up to walkLarge
 	walkLarge    = 8               // and so large is one with as many MiB
@@ -80,7 +81,7 @@ func (s *Server) setWhy(t *task, err error) {
 // which it has looked.
 func (s *Server) nextFiles(x *export, from vocab.Ino, t *task) (files []someFile, last vocab.Ino, more bool, err error) {
 	last = from
-	seen := 0
+	seen, bytes := 0, uint64(0)
 	prefix := fileKey(prefixInode, x.EID, 0)[:3]
 	err = scan(s.db, prefix, fileKey(prefixInode, x.EID, from+1), func(k, v []byte) (bool, error) {
 		_, ino, ok := parseFileKey(k)
@@ -98,8 +99,9 @@ func (s *Server) nextFiles(x *export, from vocab.Ino, t *task) (files []someFile
 		seen++
 		if n.attr.IsRegular() && t.concerns(x, &n.placement) {
 			files = append(files, someFile{exp: x, ino: ino, placement: n.placement, size: n.attr.Size})
+			bytes += n.attr.Size
 		}
-		more = len(files) == walkRound || seen == walkScan
+		more = len(files) == walkRound || bytes >= walkBytes || seen == walkScan
 		return !more, nil
 	})
 	return files, last, more, err

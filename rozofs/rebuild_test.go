@@ -32,13 +32,13 @@ func TestARootThatIsLostDuringItsRebuildIsRebuiltAnew(t *testing.T) {
 		}
 		return wire.Task{}
 	}
-	gate.hold(wire.OpSync) // what it has got is not durable: no file is done
+	gate.hold(wire.OpWrite)
 	c.replaceRoot(lost)
 	c.restartStorage(lost)
 	require.Eventually(t, gate.hasHeld, patience, 10*time.Millisecond, "the rebuild has begun")
 	first := rebuild().Started
 	c.replaceRoot(lost)
-	gate.release(wire.OpSync)
+	gate.release(wire.OpWrite)
 	c.restartStorage(lost)
 	require.Eventually(t, func() bool { return rebuild().Started > first }, patience, 10*time.Millisecond, "it begins anew")
 	c.task(wire.TaskRebuild)

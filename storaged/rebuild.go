@@ -46,8 +46,9 @@ func (w *repairer) addJob(all []job, n job) []job {
 func (w *repairer) widest() int { return wire.SlotHeaderBytes + w.coder.RoomAt(len(w.peers)) }
 
 // do rebuilds what the homes lack. Jobs are read and decoded side by side and written one
-// after the other: a storage puts in place only what lies behind all that is there.
-func (w *repairer) do(ctx context.Context, jobs []job) error {
+// after the other: a storage puts in place only what lies behind all that is there. With the
+// last of the file's last window it is made durable.
+func (w *repairer) do(ctx context.Context, jobs []job, last bool) error {
 	outer := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(repairAhead)
@@ -72,7 +73,7 @@ func (w *repairer) do(ctx context.Context, jobs []job) error {
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			}
-			if err := w.write(ctx, j, runs); err != nil {
+			if err := w.write(ctx, j, runs, last && i == len(jobs)-1); err != nil {
 				return err
 			}
 			close(next)
@@ -149,9 +150,9 @@ func (w *repairer) putSlots(runs []*wire.Buffer, n int, j *job, id block.Identit
 }
 
 // write brings the slots of a job home.
-func (w *repairer) write(ctx context.Context, j *job, runs []*wire.Buffer) error {
+func (w *repairer) write(ctx context.Context, j *job, runs []*wire.Buffer, sync bool) error {
 	for _, i := range j.lacking {
-		w.wrote[i] = true
+		w.wrote[i] = !sync
 		n := len(runs[i].B)
 		w.reply.Written += uint64(n)
 		w.owed += n
@@ -161,7 +162,7 @@ func (w *repairer) write(ctx context.Context, j *job, runs []*wire.Buffer) error
 	}
 	err := w.each(ctx, j.lacking, func(ctx context.Context, i int) error {
 		slots := wire.Bulk{Parts: [][]byte{runs[i].B}, Done: runs[i].Retain().Release}
-		return w.put(ctx, i, j.first, len(j.what), slots, w.final)
+		return w.put(ctx, i, j.first, len(j.what), slots, w.final, sync)
 	})
 	if err != nil || w.owed < repairSync {
 		return err

@@ -138,7 +138,7 @@ func (w *repairer) mark(ctx context.Context, position int, partial, join bool) e
 func (w *repairer) finish(ctx context.Context, last *window) error {
 	w.version = w.final
 	behind := slices.DeleteFunc(w.reached(), func(p int) bool {
-		return last.told[p].Compare(w.final) >= 0 || last.condition[p] == wire.FileAbsent && !w.wrote[p]
+		return last.told[p].Compare(w.final) >= 0 || last.condition[p] == wire.FileAbsent
 	})
 	if err := w.each(ctx, behind, w.settler.final); err != nil {
 		return err
@@ -166,6 +166,7 @@ func (w *repairer) syncWrote(ctx context.Context) error {
 		}
 	}
 	w.owed = 0
+	clear(w.wrote)
 	return w.each(ctx, positions, w.sync)
 }
 
@@ -311,7 +312,7 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 			w.reply.Busy++
 		}
 	}
-	if err := w.do(ctx, jobs); err != nil {
+	if err := w.do(ctx, jobs, all.next == 0); err != nil {
 		return err
 	}
 	for _, j := range jobs {

@@ -401,17 +401,18 @@ func (w *settler) write(ctx context.Context, b uint64, v vocab.Version, all []he
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for i, p := range w.at {
-		g.Go(func() error { return w.put(ctx, p, b, 1, wire.Bulk{Parts: slots[i : i+1]}, vocab.Version{}) })
+		g.Go(func() error { return w.put(ctx, p, b, 1, wire.Bulk{Parts: slots[i : i+1]}, vocab.Version{}, false) })
 	}
 	return g.Wait()
 }
 
-// put writes the slots of consecutive blocks to a position, and tells it what is final.
-func (w *settler) put(ctx context.Context, position int, first uint64, count int, slots wire.Bulk, final vocab.Version) error {
+// put writes the slots of consecutive blocks to a position, tells it what is final, and has it
+// make them durable if sync is set.
+func (w *settler) put(ctx context.Context, position int, first uint64, count int, slots wire.Bulk, final vocab.Version, sync bool) error {
 	var reply wire.WriteReply
 	req := wire.WriteRequest{
 		Target: w.target(position), Run: w.runOf(first, count), PayloadBytes: uint32(w.coder.RoomAt(position)),
-		Final: final, Seen: w.seen[position],
+		Final: final, Seen: w.seen[position], Sync: sync,
 	}
 	buf, err := w.call(ctx, position, wire.OpWrite, &req, slots, &reply)
 	buf.Release()

@@ -43,10 +43,14 @@ func (s *Server) write(ctx context.Context, r *wire.Request) (wire.Message, wire
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
-	defer leave()
 	f := rt.files.acquire(req.FID)
 	defer rt.files.release(f)
-	if err := f.write(&in); err != nil {
+	err = f.write(&in)
+	leave()
+	if err == nil && req.Sync {
+		err = rt.syncFiles(ctx, []vocab.FID{req.FID})
+	}
+	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
 	return &wire.WriteReply{Boot: s.boot}, wire.Bulk{}, nil

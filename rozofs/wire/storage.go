@@ -64,6 +64,7 @@ type WriteRequest struct {
 	// may have been of one of these blocks. Of a client that comes as late it leaves slots
 	// out.
 	Seen vocab.Version
+	Sync bool // it is durable when it is answered
 }
 
 // Code implements Message.
@@ -73,9 +74,10 @@ func (m *WriteRequest) Code(c *Codec) {
 	U32(c, &m.PayloadBytes)
 	codeVersion(c, &m.Final)
 	codeVersion(c, &m.Seen)
+	c.Bool(&m.Sync)
 }
 
-// WriteReply tells the boot under which the slots were taken. They are not
+// WriteReply tells the boot under which the slots were taken. Unless Sync was set they are not
 // durable before a sync under the same boot. A request whose PayloadBytes is not
 // the one that the file has on this storage is refused with Invalid.
 type WriteReply struct {
