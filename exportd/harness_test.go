@@ -41,6 +41,7 @@ type fakeStoraged struct {
 	deleted map[vocab.StorageID]map[vocab.FID]bool
 	fences  map[vocab.StorageID]wire.Target
 	settle  []wire.SettleRequest
+	repairs []wire.RepairRequest
 	leases  []wire.LeaseID // that were fenced
 }
 
@@ -98,6 +99,23 @@ func (f *fakeStoraged) handle(_ context.Context, r *wire.Request) (wire.Message,
 		}
 		f.leases = append(f.leases, m.Leases...)
 		return &wire.BootReply{Boot: 1}, wire.Bulk{}, nil
+	case wire.OpMark:
+		var m wire.MarkRequest
+		if err := r.Decode(&m); err != nil {
+			return nil, wire.Bulk{}, err
+		}
+		return &wire.BootReply{Boot: 1}, wire.Bulk{}, f.check(m.Target)
+	case wire.OpRepair: // the second request for a file is its last
+		var m wire.RepairRequest
+		if err := r.Decode(&m); err != nil {
+			return nil, wire.Bulk{}, err
+		}
+		f.repairs = append(f.repairs, m)
+		m.SoFar.Boot, m.SoFar.Next = 1, 0
+		if m.From == 0 {
+			m.SoFar.Next, m.SoFar.Lost, m.SoFar.Missing = 1024, 3, 1<<2
+		}
+		return &m.SoFar, wire.Bulk{}, nil
 	case wire.OpSettle:
 		var m wire.SettleRequest
 		if err := r.Decode(&m); err != nil {

@@ -99,8 +99,7 @@ type repairOptions struct {
 	some    func(bytes uint64) // called as bytes of the file are done; nil: not
 }
 
-// repair has one of the file's storages repair it, in as many requests as it takes, and
-// sums up what they say.
+// repair has one of the file's storages repair it, in as many requests as it takes.
 func (s *Server) repair(f *someFile, epoch vocab.Epoch, o repairOptions) (sum wire.RepairReply, err error) {
 	m, all, err := s.settleRequest(f, repairSession, epoch)
 	if err != nil {
@@ -122,13 +121,7 @@ func (s *Server) repair(f *someFile, epoch vocab.Epoch, o repairOptions) (sum wi
 		if err := s.request(by, &req.Target, wire.OpRepair, &req, &reply); err != nil {
 			return sum, err
 		}
-		sum.Checked += reply.Checked
-		sum.Written += reply.Written
-		sum.Lacking += reply.Lacking
-		sum.Broken += reply.Broken
-		sum.Lost += reply.Lost
-		sum.Busy += reply.Busy
-		sum.Missing |= reply.Missing
+		sum, req.SoFar = reply, reply
 		if o.some != nil {
 			from, to := req.From*uint64(f.placement.Geometry.BlockBytes), reply.Next*uint64(f.placement.Geometry.BlockBytes)
 			if reply.Next == 0 {

@@ -18,11 +18,12 @@ type taskID struct {
 // task is something that is done to all files of a volume in order of inode (walk.go).
 // Fields are guarded by Server.tasksMu.
 type task struct {
-	id     taskID
-	rec    taskRecord
-	cancel context.CancelFunc // nil: it does not run
-	why    string             // why files wait
-	left   []inodeID          // files that wait
+	id          taskID
+	rec         taskRecord
+	incarnation vocab.Incarnation  // of the root that a rebuild fills
+	cancel      context.CancelFunc // nil: it does not run
+	why         string             // why files wait
+	left        []inodeID          // files that wait
 }
 
 // exportsOf gives the exports of a volume by their numbers.
@@ -43,7 +44,11 @@ func (s *Server) loadTasks() error {
 		if s.volumes[p.vid] == nil || p.id != (vocab.StorageID{}) && s.storages[p] == nil {
 			return nil // not in the configuration; kept until it is
 		}
-		s.tasks[id] = &task{id: id, rec: r}
+		t := &task{id: id, rec: r}
+		if sto := s.storages[p]; sto != nil {
+			t.incarnation = sto.incarnation // recorded with the task
+		}
+		s.tasks[id] = t
 		return nil
 	})
 }
@@ -74,11 +79,15 @@ func (s *Server) runTask(t *task) {
 }
 
 // watchTasks begins the tasks that nobody has to ask for: a rebuild when a storage has an
-// empty root in place of the one that is known, and scrubs.
+// empty root in place of the one that is known, also when that one was being rebuilt, and
+// scrubs.
 func (s *Server) watchTasks() {
 	s.every(s.cfg.PollInterval, nil, func() {
 		for _, sto := range s.lackingStorages() {
 			req := wire.TaskRequest{Kind: wire.TaskRebuild, VID: sto.place.vid, ID: sto.place.id}
+			if t := s.running(taskID{wire.TaskRebuild, sto.place}); t != nil {
+				req.Rate = s.report(t).Rate
+			}
 			if _, err := s.beginTask(req); err != nil && s.ctx.Err() == nil {
 				s.log.Warn("a storage with an empty root waits to be rebuilt", "storage", sto.place.id.String(), "err", err)
 			}
@@ -89,20 +98,25 @@ func (s *Server) watchTasks() {
 
 // lackingStorages are those that need a rebuild which does not run.
 func (s *Server) lackingStorages() (all []*storage) {
-	s.storagesMu.Lock()
 	for _, sto := range s.storages {
-		if !sto.draining && (sto.found != 0 && sto.empty || sto.root.Health == wire.HealthUp && sto.partial) {
+		runs := s.running(taskID{wire.TaskRebuild, sto.place}) != nil
+		s.storagesMu.Lock()
+		if !sto.draining && (sto.found != 0 && sto.empty || sto.root.Health == wire.HealthUp && sto.partial && !runs) {
 			all = append(all, sto)
 		}
+		s.storagesMu.Unlock()
 	}
-	s.storagesMu.Unlock()
-	return slices.DeleteFunc(all, func(sto *storage) bool { return s.runs(taskID{wire.TaskRebuild, sto.place}) })
+	return all
 }
 
-func (s *Server) runs(id taskID) bool {
+// running gives a task if it runs, else nil.
+func (s *Server) running(id taskID) *task {
 	s.tasksMu.Lock()
 	defer s.tasksMu.Unlock()
-	return s.tasks[id] != nil && s.tasks[id].rec.State == wire.TaskRunning
+	if t := s.tasks[id]; t != nil && t.rec.State == wire.TaskRunning {
+		return t
+	}
+	return nil
 }
 
 // scrubWhenDue starts the scrubs that the configuration asks for. Of a volume that was never
@@ -133,11 +147,15 @@ func (s *Server) scrubWhenDue() {
 	}
 }
 
-// saveTask stores a task as it is, and enters it into the table.
+// saveTask stores a task as it is, and enters it into the table, unless another has taken
+// its place there.
 func (s *Server) saveTask(t *task) error {
 	return s.own(nil, func(x *tx) error {
 		s.tasksMu.Lock()
 		defer s.tasksMu.Unlock()
+		if o := s.tasks[t.id]; o != nil && o != t {
+			return nil
+		}
 		x.set(taskKey(t.id.kind, t.id.place), &t.rec)
 		s.tasks[t.id] = t
 		return nil
@@ -183,35 +201,43 @@ func (s *Server) idOf(m *wire.TaskRequest) (taskID, error) {
 	return id, nil
 }
 
-// beginTask starts a task. One that runs gets the rate.
+// beginTask starts a task. One that runs gets the rate, but a rebuild of a root that was
+// replaced meanwhile begins anew.
 func (s *Server) beginTask(m wire.TaskRequest) (*task, error) {
 	id, err := s.idOf(&m)
 	if err != nil {
 		return nil, err
 	}
-	s.tasksMu.Lock()
-	t := s.tasks[id]
-	if t != nil && t.rec.State == wire.TaskRunning {
-		t.rec.Rate = m.Rate
-		s.tasksMu.Unlock()
-		return t, s.saveTask(t)
-	}
-	s.tasksMu.Unlock()
-	t = &task{id: id}
-	t.rec.TaskRequest, t.rec.State = m, wire.TaskRunning
 	sto := s.storages[id.place]
+	if sto != nil {
+		roots, err := s.ask(sto.daemon)
+		s.heardFrom(sto.daemon, roots, err) // it may just have been started
+	}
+	old := s.running(id)
+	if old != nil && !(m.Kind == wire.TaskRebuild && s.wasReplaced(sto)) {
+		s.tasksMu.Lock()
+		old.rec.Rate = m.Rate
+		s.tasksMu.Unlock()
+		return old, s.saveTask(old)
+	}
+	t := &task{id: id}
+	t.rec.TaskRequest, t.rec.State = m, wire.TaskRunning
 	storage := storageRecord{}
 	if sto != nil {
 		if storage, err = s.prepare(m.Kind, sto); err != nil {
 			return nil, err
 		}
+		t.incarnation = storage.incarnation
 	}
 	err = s.own(nil, func(x *tx) error {
 		s.tasksMu.Lock()
 		defer s.tasksMu.Unlock()
 		if o := s.tasks[id]; o != nil && o.rec.State == wire.TaskRunning {
-			t = o // another was faster
-			return nil
+			if o != old {
+				t = o // another was faster
+				return nil
+			}
+			s.cancelRunning(x, o)
 		}
 		t.rec.Started, t.rec.bound = x.now, vocab.Ino(x.count.ino)
 		for _, e := range s.exportsOf(m.VID) {
@@ -239,16 +265,21 @@ func (s *Server) beginTask(m wire.TaskRequest) (*task, error) {
 	defer s.mu.Unlock()
 	s.tasksMu.Lock()
 	defer s.tasksMu.Unlock()
-	if t.cancel == nil && s.ctx.Err() == nil {
+	if t.cancel == nil && t.rec.State == wire.TaskRunning && s.ctx.Err() == nil {
 		s.runTask(t)
 	}
 	return t, nil
 }
 
+// wasReplaced tells whether a storage has another root than that which is known.
+func (s *Server) wasReplaced(sto *storage) bool {
+	s.storagesMu.Lock()
+	defer s.storagesMu.Unlock()
+	return sto.found != 0
+}
+
 // prepare checks that a task about a storage can begin and gives what is then stored of it.
 func (s *Server) prepare(kind wire.TaskKind, sto *storage) (storageRecord, error) {
-	roots, err := s.ask(sto.daemon)
-	s.heardFrom(sto.daemon, roots, err) // it may just have been started
 	s.storagesMu.Lock()
 	rec, found, health := sto.storageRecord, sto.found, sto.root.Health
 	s.storagesMu.Unlock()
@@ -320,7 +351,7 @@ func (s *Server) cancelTask(_ context.Context, r *wire.Request) (wire.Message, e
 	switch {
 	case t == nil:
 		return nil, vocab.Errorf(vocab.NotFound, "no %v was started", m.Kind)
-	case m.Kind == wire.TaskRebuild && s.runs(id):
+	case m.Kind == wire.TaskRebuild && s.running(id) != nil:
 		return nil, vocab.Errorf(vocab.Invalid, "storage %v lacks what it had until it is rebuilt: drain it if it is not to be used any more", m.ID)
 	}
 	err = s.own(nil, func(x *tx) error {

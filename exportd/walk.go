@@ -7,16 +7,19 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
 const (
-	walkRound    = 256             // files of a round, after which it is noted how far the task is
+	walkRound    = 1024            // files of a round, after which it is noted how far the task is
+	walkBytes    = 16 << 30        // and their content, if that is reached first
 	walkScan     = 16384           // inodes looked at for one
-	walkAtOnce   = 8               // files at the same time
-	walkPaced    = 2               // of a task with a rate, which they share
+	walkAtOnce   = 64              // files at the same time, of which a large one counts for up to walkLarge
+	walkLarge    = 8               // and so large is one with as many MiB
+	walkPaced    = 2               // files at the same time of a task with a rate, which they share
 	walkRetry    = 2 * time.Second // between two attempts at files that wait, at most
 	scrubRetries = 5               // after which a scrub leaves files to the next
 	maxLeft      = 4096            // files that may wait
@@ -78,7 +81,7 @@ func (s *Server) setWhy(t *task, err error) {
 // which it has looked.
 func (s *Server) nextFiles(x *export, from vocab.Ino, t *task) (files []someFile, last vocab.Ino, more bool, err error) {
 	last = from
-	seen := 0
+	seen, bytes := 0, uint64(0)
 	prefix := fileKey(prefixInode, x.EID, 0)[:3]
 	err = scan(s.db, prefix, fileKey(prefixInode, x.EID, from+1), func(k, v []byte) (bool, error) {
 		_, ino, ok := parseFileKey(k)
@@ -96,8 +99,9 @@ func (s *Server) nextFiles(x *export, from vocab.Ino, t *task) (files []someFile
 		seen++
 		if n.attr.IsRegular() && t.concerns(x, &n.placement) {
 			files = append(files, someFile{exp: x, ino: ino, placement: n.placement, size: n.attr.Size})
+			bytes += n.attr.Size
 		}
-		more = len(files) == walkRound || seen == walkScan
+		more = len(files) == walkRound || bytes >= walkBytes || seen == walkScan
 		return !more, nil
 	})
 	return files, last, more, err
@@ -126,8 +130,8 @@ func (s *Server) walkFiles(ctx context.Context, t *task, files []someFile) {
 	s.tasksMu.Lock()
 	rate := t.rec.Rate
 	s.tasksMu.Unlock()
+	places := semaphore.NewWeighted(walkAtOnce)
 	var g errgroup.Group
-	g.SetLimit(walkAtOnce)
 	if rate > 0 {
 		g.SetLimit(walkPaced)
 		rate = max(rate/walkPaced, 1)
@@ -135,7 +139,10 @@ func (s *Server) walkFiles(ctx context.Context, t *task, files []someFile) {
 	var mu sync.Mutex // guards left
 	var left []inodeID
 	for _, f := range files {
+		weight := int64(min(1+f.size>>20, walkLarge))
+		_ = places.Acquire(context.Background(), weight) // the files under way end in their time
 		g.Go(func() error {
+			defer places.Release(weight)
 			why := err
 			if why == nil && ctx.Err() == nil {
 				why = s.walkFile(t, &f, epoch, rate)
@@ -295,14 +302,13 @@ func (s *Server) endTask(ctx context.Context, t *task) error {
 	sto := s.storages[t.id.place]
 	switch t.id.kind {
 	case wire.TaskRebuild:
-		s.storagesMu.Lock()
-		incarnation := sto.incarnation
-		s.storagesMu.Unlock()
-		if err := s.markRoot(sto, incarnation, false); err != nil {
-			return err
+		if err := s.markRoot(sto, t.incarnation, false); err != nil {
+			return err // also of a root that was replaced meanwhile
 		}
 		s.storagesMu.Lock()
-		sto.partial = false
+		if sto.incarnation == t.incarnation {
+			sto.partial = false
+		}
 		s.storagesMu.Unlock()
 	case wire.TaskScrub:
 		if err := s.removeOrphans(ctx, t); err != nil {

@@ -529,16 +529,8 @@ func TestRepairLooksAgainWhenADiscardWasForgotten(t *testing.T) {
 	c.losePower(home)
 	c.restartStorage(home)
 
-	req := wire.RepairRequest{SettleRequest: wire.SettleRequest{Placement: place, Size: size}}
-	req.Session, req.Epoch = 1<<40, 1<<62
-	for _, sid := range place.Distribution.SIDs {
-		n := c.storages[sid-1]
-		id, err := storaged.ReadRoot(n.root)
-		require.NoError(t, err)
-		req.Storages = append(req.Storages, wire.StorageAddr{StorageRoot: wire.StorageRoot{ID: id.ID, Incarnation: id.Incarnation}, Addr: n.addr})
-	}
+	req := c.repairRequest(place, size)
 	by := int(place.Distribution.SIDs[1]) - 1
-	req.ID, req.Incarnation = req.Storages[1].ID, req.Storages[1].Incarnation
 	final := func() vocab.Version {
 		conn := c.dial(home)
 		defer conn.Close()
@@ -555,7 +547,7 @@ func TestRepairLooksAgainWhenADiscardWasForgotten(t *testing.T) {
 	var reply wire.RepairReply
 	done := make(chan error, 1)
 	go func() {
-		_, err := conn.Call(t.Context(), wire.OpRepair, &req, wire.Bulk{}, &reply)
+		_, err := conn.Call(t.Context(), wire.OpRepair, req, wire.Bulk{}, &reply)
 		done <- err
 	}()
 	require.Eventually(t, gate.hasHeld, patience, time.Millisecond, "it writes what the home lacks")

@@ -145,14 +145,19 @@ func (s *slotFile) finalize(v vocab.Version) error {
 		return nil
 	}
 	s.root.finals.Add(1)
-	if s.f != nil && s.highest.Compare(v) <= 0 {
-		s.head.Settled = s.head.slotsIn(s.size)
-	}
 	s.head.Final = v // the journal learns it with the next change of the header
+	s.settleInPlace()
 	if s.log != nil {
 		s.log.final = v
 	}
 	return s.cutInPlace()
+}
+
+// settleInPlace raises the settled end if all that lies in place is final.
+func (s *slotFile) settleInPlace() {
+	if s.f != nil && s.highest.Compare(s.head.Final) <= 0 {
+		s.head.Settled = s.head.slotsIn(s.size)
+	}
 }
 
 // cutInPlace takes away what final truncations have discarded.

@@ -178,7 +178,7 @@ func FuzzWriteRequest(f *testing.F) {
 		if wire.Unmarshal(body, &req) != nil {
 			return
 		}
-		in, err := checkSlots(&req, bulk)
+		in, err := checkSlots(&req, bulk, true)
 		if err != nil {
 			return
 		}

@@ -37,7 +37,7 @@ func (s *Server) unsettled(ctx context.Context, r *wire.Request) (wire.Message, 
 func (s *Server) versions(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
 	reply := &wire.VersionsReply{Boot: s.boot}
 	return reply, wire.Bulk{}, s.inspect(ctx, r, func(f *slotFile, req *wire.BlocksRequest) error {
-		reply.Final, reply.Condition = f.head.Final, f.condition()
+		reply.Final, reply.Condition, reply.Marked = f.head.Final, f.condition(), f.head.Partial
 		if f.state == broken {
 			return nil
 		}

@@ -22,13 +22,17 @@ type peers struct {
 	closed bool
 }
 
-func (p *peers) connect(ctx context.Context, addr string) (*wire.Conn, error) {
+// connected gives the connection that there is, or nil.
+func (p *peers) connected(addr string) *wire.Conn {
 	p.mu.Lock()
-	c := p.conns[addr]
-	p.mu.Unlock()
-	if c != nil && c.Err() == nil {
-		return c, nil
+	defer p.mu.Unlock()
+	if c := p.conns[addr]; c != nil && c.Err() == nil {
+		return c
 	}
+	return nil
+}
+
+func (p *peers) connect(ctx context.Context, addr string) (*wire.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, peerDial)
 	defer cancel()
 	fresh, err := p.dial(ctx, addr, *p.hello, nil)
@@ -37,7 +41,7 @@ func (p *peers) connect(ctx context.Context, addr string) (*wire.Conn, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c = p.conns[addr]
+	c := p.conns[addr]
 	switch {
 	case p.closed:
 		_ = fresh.Close() // it was not used

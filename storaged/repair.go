@@ -29,8 +29,9 @@ func (s *Server) repair(ctx context.Context, r *wire.Request) (wire.Message, wir
 	if err := r.Decode(&req); err != nil {
 		return nil, wire.Bulk{}, err
 	}
-	reply := &wire.RepairReply{Boot: s.boot}
-	err := s.settling(ctx, r, &req.SettleRequest, req.Joining, func(w *settler) error {
+	reply := &req.SoFar
+	reply.Boot, reply.Next = s.boot, 0
+	err := s.settling(ctx, r, s.repairs, &req.SettleRequest, req.Joining, func(w *settler) error {
 		p := &repairer{settler: w, req: &req, reply: reply, wrote: make([]bool, len(w.peers)), final: req.Final}
 		if req.Rate > 0 {
 			p.pace = rate.NewLimiter(rate.Limit(req.Rate), repairBurst)
@@ -128,7 +129,7 @@ func (w *repairer) mark(ctx context.Context, position int, partial, join bool) e
 		Generation: w.req.Placement.Distribution.Generation, Partial: partial, Join: join,
 	}
 	var reply wire.BootReply
-	buf, err := w.call(ctx, position, wire.OpMark, &req, nil, &reply)
+	buf, err := w.call(ctx, position, wire.OpMark, &req, wire.Bulk{}, &reply)
 	buf.Release()
 	return w.took(position, reply.Boot, err)
 }
@@ -137,16 +138,16 @@ func (w *repairer) mark(ctx context.Context, position int, partial, join bool) e
 func (w *repairer) finish(ctx context.Context, last *window) error {
 	w.version = w.final
 	behind := slices.DeleteFunc(w.reached(), func(p int) bool {
-		return last.told[p].Compare(w.final) >= 0 || last.condition[p] == wire.FileAbsent && !w.wrote[p]
+		return last.told[p].Compare(w.final) >= 0 || last.condition[p] == wire.FileAbsent
 	})
 	if err := w.each(ctx, behind, w.settler.final); err != nil {
 		return err
 	}
-	if w.reply.Next > 0 || w.reply.Lost > 0 || len(w.at) < int(w.coder.Geometry.Layout.Forward) {
+	if homes := uint32(1)<<w.coder.Geometry.Layout.Forward - 1; w.reply.Next > 0 || w.reply.Lost > 0 || w.reply.Missing&homes != 0 {
 		return nil
 	}
-	for p, c := range last.condition {
-		if c != wire.FilePartial {
+	for p, marked := range last.marked {
+		if !marked {
 			continue
 		}
 		if err := w.mark(ctx, p, false, false); err != nil {
@@ -165,6 +166,7 @@ func (w *repairer) syncWrote(ctx context.Context) error {
 		}
 	}
 	w.owed = 0
+	clear(w.wrote)
 	return w.each(ctx, positions, w.sync)
 }
 
@@ -173,6 +175,7 @@ type window struct {
 	next      uint64 // where the next one begins, or below this one's first: there is none
 	told      []vocab.Version
 	condition []wire.FileCondition      // by position
+	marked    []bool                    // by position: the file itself is partial there
 	blocks    map[uint64][]block.Answer // final versions, by position; Silent: it cannot tell
 	newer     map[uint64][]block.Answer // versions that are not final; Absent: a discard
 	broken    map[uint64]uint32         // bits of positions: it has something that failed a check
@@ -212,7 +215,7 @@ func (w *repairer) versions(ctx context.Context, first uint64) ([]wire.VersionsR
 	ask := func(ctx context.Context, p int) error {
 		req := wire.BlocksRequest{Target: w.target(p), FID: w.fid, From: first, Final: w.final, Verify: w.req.Verify}
 		replies[p] = wire.VersionsReply{}
-		buf, err := w.call(ctx, p, wire.OpVersions, &req, nil, &replies[p])
+		buf, err := w.call(ctx, p, wire.OpVersions, &req, wire.Bulk{}, &replies[p])
 		buf.Release()
 		return w.took(p, replies[p].Boot, err)
 	}
@@ -234,6 +237,7 @@ func (w *repairer) gather(first uint64, replies []wire.VersionsReply) *window {
 	for _, r := range replies {
 		all.told = append(all.told, r.Final)
 		all.condition = append(all.condition, r.Condition)
+		all.marked = append(all.marked, r.Marked)
 		if r.Next > first && (all.next == 0 || r.Next < all.next) {
 			all.next = r.Next
 		}
@@ -275,14 +279,6 @@ func (w *repairer) absent(condition []wire.FileCondition) []block.Answer {
 	return answers
 }
 
-// job is consecutive blocks for which the same is to be done.
-type job struct {
-	first   uint64
-	what    []vocab.Version // the version of each
-	lacking []int           // homes that get their projection
-	sources []int           // positions that have enough
-}
-
 // superfluous is what is to be discarded once the homes have all, durably: a home may have
 // something that it took late and that nobody has synced.
 type superfluous struct {
@@ -299,7 +295,7 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 	for _, b := range slices.Sorted(maps.Keys(all.blocks)) {
 		answers, broken := all.blocks[b], all.broken[b]
 		v := w.newest(answers)
-		jobs = addJob(jobs, w.examine(b, v, answers, broken))
+		jobs = w.addJob(jobs, w.examine(b, v, answers, broken))
 		for p, a := range answers {
 			if w.isSuperfluous(p, v, answers) && (a.State == block.Present || isBroken(broken, p)) {
 				spare = addSuperfluous(spare, p, b)
@@ -316,9 +312,12 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 			w.reply.Busy++
 		}
 	}
+	if err := w.do(ctx, jobs, all.next == 0); err != nil {
+		return err
+	}
 	for _, j := range jobs {
-		if err := w.do(ctx, &j); err != nil {
-			return err
+		for _, i := range j.lacking {
+			all.told[i] = w.final // with what it got
 		}
 	}
 	return w.discardSpares(ctx, spare)
@@ -418,22 +417,6 @@ func (w *repairer) isBusy(answers, final []block.Answer) bool {
 	return false
 }
 
-// addJob joins jobs that are alike.
-func addJob(all []job, n job) []job {
-	if len(n.lacking) == 0 {
-		return all
-	}
-	if k := len(all) - 1; k >= 0 {
-		last := &all[k]
-		if last.first+uint64(len(last.what)) == n.first && len(last.what) < settleRun &&
-			slices.Equal(last.lacking, n.lacking) && slices.Equal(last.sources, n.sources) {
-			last.what = append(last.what, n.what...)
-			return all
-		}
-	}
-	return append(all, n)
-}
-
 func addSuperfluous(all []superfluous, position int, b uint64) []superfluous {
 	for i := range all {
 		if x := &all[i]; x.position == position && x.first+uint64(x.count) == b && x.count < wire.MaxRunBlocks {
@@ -442,54 +425,6 @@ func addSuperfluous(all []superfluous, position int, b uint64) []superfluous {
 		}
 	}
 	return append(all, superfluous{position, b, 1})
-}
-
-// do rebuilds what the homes lack.
-func (w *repairer) do(ctx context.Context, j *job) error {
-	found := make([][]held, len(w.peers))
-	err := w.each(ctx, j.sources, func(ctx context.Context, p int) (err error) {
-		found[p], err = w.read(ctx, p, j.first, len(j.what), next(w.final))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	runs := make([][]byte, len(w.peers)) // the slots for each home
-	for n, v := range j.what {
-		b := j.first + uint64(n)
-		payloads, used := make([][]byte, w.coder.Geometry.Layout.Forward), 0
-		for _, p := range j.sources {
-			if x := found[p][n]; x.state == wire.SlotPresent && x.h.Version == v {
-				payloads[x.h.Projection] = x.payload
-				used = int(x.h.BlockBytes)
-			}
-		}
-		data, err := w.rebuild(payloads, used, b, v)
-		if err != nil {
-			return err
-		}
-		for _, i := range j.lacking {
-			stride := wire.SlotHeaderBytes + w.coder.RoomAt(i)
-			at := n * stride
-			runs[i] = append(runs[i], make([]byte, at+w.coder.SlotBytes(i, used)-len(runs[i]))...)
-			if err := w.coder.PutSlot(runs[i][at:], i, block.Identity{FID: w.fid, Block: b, Version: v}, data, used); err != nil {
-				return vocab.Errorf(vocab.Internal, "block %d: %v", b, err)
-			}
-		}
-	}
-	for _, i := range j.lacking {
-		w.wrote[i] = true
-		w.reply.Written += uint64(len(runs[i]))
-		w.owed += len(runs[i])
-		if err := w.slow(ctx, len(runs[i])); err != nil {
-			return err
-		}
-	}
-	err = w.each(ctx, j.lacking, func(ctx context.Context, i int) error { return w.put(ctx, i, j.first, len(j.what), runs[i]) })
-	if err != nil || w.owed < repairSync {
-		return err
-	}
-	return w.syncWrote(ctx)
 }
 
 // discardSpares discards what is superfluous, after all homes have synced.

@@ -28,6 +28,8 @@ type Server struct {
 
 	peers    peers
 	settlers chan struct{}       // semaphore of settleAtAll
+	repairs  chan struct{}       // semaphore of repairAtOnce
+	building *semaphore.Weighted // of repairBytes
 	bulk     *semaphore.Weighted // bytes of bulk in service
 	conns    sync.Map            // *wire.Conn → *semaphore.Weighted, its share of bulk
 
@@ -49,7 +51,8 @@ func New(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
 	s := &Server{
 		cfg: cfg, boot: vocab.Boot(randomID()), roots: map[vocab.StorageID]*root{},
-		settlers: make(chan struct{}, settleAtAll), bulk: semaphore.NewWeighted(cfg.MaxBulkBytes), failed: make(chan error, 1),
+		settlers: make(chan struct{}, settleAtAll), repairs: make(chan struct{}, repairAtOnce),
+		building: semaphore.NewWeighted(repairBytes), bulk: semaphore.NewWeighted(cfg.MaxBulkBytes), failed: make(chan error, 1),
 	}
 	s.ops = map[wire.Op]wire.Handler{
 		wire.OpWrite: s.write, wire.OpRead: s.read, wire.OpSync: s.sync, wire.OpDiscard: s.discard,

@@ -26,12 +26,12 @@ func (s *Server) settle(ctx context.Context, r *wire.Request) (wire.Message, wir
 	if err := r.Decode(&req); err != nil {
 		return nil, wire.Bulk{}, err
 	}
-	err := s.settling(ctx, r, &req, nil, func(w *settler) error { return w.run(ctx) })
+	err := s.settling(ctx, r, s.settlers, &req, nil, func(w *settler) error { return w.run(ctx) })
 	return &wire.BootReply{Boot: s.boot}, wire.Bulk{}, err
 }
 
-// settling calls do with a settler for the request, unless as many as may are at work.
-func (s *Server) settling(ctx context.Context, r *wire.Request, req *wire.SettleRequest, positions []uint8, do func(*settler) error) error {
+// settling calls do with a settler for the request, when one of the places for it is free.
+func (s *Server) settling(ctx context.Context, r *wire.Request, places chan struct{}, req *wire.SettleRequest, positions []uint8, do func(*settler) error) error {
 	if _, err := s.target(r, &req.Target); err != nil {
 		return err
 	}
@@ -45,8 +45,8 @@ func (s *Server) settling(ctx context.Context, r *wire.Request, req *wire.Settle
 		return vocab.Errorf(vocab.Invalid, "%v %v: %d storages, %d addresses, layout %v", r.Op, req.Placement.FID, len(sids), len(req.Storages), layout)
 	}
 	select {
-	case s.settlers <- struct{}{}:
-		defer func() { <-s.settlers }()
+	case places <- struct{}{}:
+		defer func() { <-places }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -131,6 +131,9 @@ func chunks(blocks []uint64) func(yield func([]uint64) bool) {
 func (w *settler) dial(ctx context.Context) {
 	var g errgroup.Group
 	for p, a := range w.req.Storages {
+		if w.peers[p] = w.s.peers.connected(a.Addr); w.peers[p] != nil {
+			continue
+		}
 		g.Go(func() error {
 			c, err := w.s.peers.connect(ctx, a.Addr)
 			if err != nil {
@@ -182,6 +185,9 @@ func (w *settler) fenced() (all []int) {
 
 // each calls do for positions, side by side.
 func (w *settler) each(ctx context.Context, positions []int, do func(ctx context.Context, position int) error) error {
+	if len(positions) == 1 {
+		return do(ctx, positions[0])
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range positions {
 		g.Go(func() error { return do(ctx, p) })
@@ -198,17 +204,16 @@ func (w *settler) runOf(first uint64, count int) wire.Run {
 	return wire.Run{FID: w.fid, Generation: w.req.Placement.Distribution.Generation, First: first, Count: uint32(count)}
 }
 
-func (w *settler) call(ctx context.Context, position int, op wire.Op, m wire.Message, slot []byte, reply wire.Message) (*wire.Buffer, error) {
+func (w *settler) call(ctx context.Context, position int, op wire.Op, m wire.Message, bulk wire.Bulk, reply wire.Message) (*wire.Buffer, error) {
 	c := w.peers[position]
 	if c == nil {
+		if bulk.Done != nil {
+			bulk.Done()
+		}
 		return nil, vocab.Errorf(vocab.Unavailable, "storage %v at %s cannot be reached", w.req.Storages[position].ID, w.req.Storages[position].Addr)
 	}
 	ctx, cancel := context.WithTimeout(ctx, settleCall)
 	defer cancel()
-	var bulk wire.Bulk
-	if slot != nil {
-		bulk.Parts = [][]byte{slot}
-	}
 	buf, err := c.Call(ctx, op, m, bulk, reply)
 	if err != nil {
 		return nil, fmt.Errorf("storage %v: %v: %w", w.req.Storages[position].ID, op, err)
@@ -223,7 +228,7 @@ func (w *settler) unsettled(ctx context.Context) ([]uint64, error) {
 		for from, more := uint64(0), true; more; {
 			var reply wire.UnsettledReply
 			req := wire.BlocksRequest{Target: w.target(p), FID: w.fid, From: from}
-			buf, err := w.call(ctx, p, wire.OpUnsettled, &req, nil, &reply)
+			buf, err := w.call(ctx, p, wire.OpUnsettled, &req, wire.Bulk{}, &reply)
 			if err != nil {
 				return err
 			}
@@ -278,17 +283,26 @@ func (w *settler) settleRun(ctx context.Context, first uint64, count int) error 
 
 // read asks a storage for the newest versions of a run below a bound.
 func (w *settler) read(ctx context.Context, position int, first uint64, count int, below vocab.Version) ([]held, error) {
+	all, buf, err := w.fetch(ctx, position, first, count, below)
+	for i := range all {
+		all[i].payload = slices.Clone(all[i].payload)
+	}
+	buf.Release()
+	return all, err
+}
+
+// fetch is read with the payloads in a buffer, which the caller releases.
+func (w *settler) fetch(ctx context.Context, position int, first uint64, count int, below vocab.Version) ([]held, *wire.Buffer, error) {
 	var reply wire.ReadReply
 	req := wire.ReadRequest{Target: w.target(position), Run: w.runOf(first, count), Below: below}
-	buf, err := w.call(ctx, position, wire.OpRead, &req, nil, &reply)
+	buf, err := w.call(ctx, position, wire.OpRead, &req, wire.Bulk{}, &reply)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer buf.Release()
 	all := make([]held, 0, count)
 	var b []byte
 	if buf != nil {
-		b = slices.Clone(buf.B)
+		b = buf.B
 	}
 	stride := wire.SlotHeaderBytes + int(reply.PayloadBytes)
 	for _, piece := range reply.Pieces {
@@ -308,7 +322,7 @@ func (w *settler) read(ctx context.Context, position int, first uint64, count in
 	for len(all) < count {
 		all = append(all, held{position: position})
 	}
-	return all[:count], nil
+	return all[:count], buf, nil
 }
 
 // settleBlock chooses the newest version of which enough different projections are there,
@@ -369,8 +383,8 @@ func (w *settler) write(ctx context.Context, b uint64, v vocab.Version, all []he
 			used = int(x.h.BlockBytes)
 		}
 	}
-	data, err := w.rebuild(payloads, used, b, v)
-	if err != nil {
+	data := make([]byte, w.coder.PaddedBytes(w.coder.BlockBytes()))
+	if err := w.decode(data, payloads, used, make([]byte, w.coder.ScratchBytes()), b, v); err != nil {
 		return err
 	}
 	if room := w.req.Size - b*uint64(w.coder.BlockBytes()); room < uint64(used) {
@@ -387,26 +401,30 @@ func (w *settler) write(ctx context.Context, b uint64, v vocab.Version, all []he
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for i, p := range w.at {
-		g.Go(func() error { return w.put(ctx, p, b, 1, slots[i]) })
+		g.Go(func() error { return w.put(ctx, p, b, 1, wire.Bulk{Parts: slots[i : i+1]}, vocab.Version{}, false) })
 	}
 	return g.Wait()
 }
 
-// put writes the slots of consecutive blocks to a position.
-func (w *settler) put(ctx context.Context, position int, first uint64, count int, slots []byte) error {
+// put writes the slots of consecutive blocks to a position, tells it what is final, and has it
+// make them durable if sync is set.
+func (w *settler) put(ctx context.Context, position int, first uint64, count int, slots wire.Bulk, final vocab.Version, sync bool) error {
 	var reply wire.WriteReply
-	req := wire.WriteRequest{Target: w.target(position), Run: w.runOf(first, count), PayloadBytes: uint32(w.coder.RoomAt(position)), Seen: w.seen[position]}
+	req := wire.WriteRequest{
+		Target: w.target(position), Run: w.runOf(first, count), PayloadBytes: uint32(w.coder.RoomAt(position)),
+		Final: final, Seen: w.seen[position], Sync: sync,
+	}
 	buf, err := w.call(ctx, position, wire.OpWrite, &req, slots, &reply)
 	buf.Release()
 	return w.took(position, reply.Boot, err)
 }
 
-func (w *settler) rebuild(payloads [][]byte, used int, b uint64, v vocab.Version) ([]byte, error) {
-	data := make([]byte, w.coder.PaddedBytes(w.coder.BlockBytes()))
-	if err := w.coder.Rebuild(data, payloads, used, make([]byte, w.coder.ScratchBytes())); err != nil {
-		return nil, vocab.Errorf(vocab.Corrupt, "block %d, version %v: %v", b, v, err)
+// decode rebuilds a version of a block into data.
+func (w *settler) decode(data []byte, payloads [][]byte, used int, scratch []byte, b uint64, v vocab.Version) error {
+	if err := w.coder.Rebuild(data, payloads, used, scratch); err != nil {
+		return vocab.Errorf(vocab.Corrupt, "block %d, version %v: %v", b, v, err)
 	}
-	return data, nil
+	return nil
 }
 
 // took notes the boot under which a storage took something; another one later means that
@@ -418,7 +436,9 @@ func (w *settler) took(position int, boot vocab.Boot, err error) error {
 	if w.boots[position] != 0 && w.boots[position] != boot {
 		return vocab.Errorf(vocab.Unavailable, "storage %v has restarted", w.req.Storages[position].ID)
 	}
-	w.boots[position] = boot
+	if w.boots[position] == 0 {
+		w.boots[position] = boot
+	}
 	return nil
 }
 
@@ -431,21 +451,21 @@ func (w *settler) discard(ctx context.Context, first uint64, count int) error {
 func (w *settler) discardAt(ctx context.Context, position int, first uint64, count int, v vocab.Version) error {
 	var reply wire.BootReply
 	req := wire.DiscardRequest{Target: w.target(position), Run: w.runOf(first, count), Version: v}
-	buf, err := w.call(ctx, position, wire.OpDiscard, &req, nil, &reply)
+	buf, err := w.call(ctx, position, wire.OpDiscard, &req, wire.Bulk{}, &reply)
 	buf.Release()
 	return w.took(position, reply.Boot, err)
 }
 
 func (w *settler) sync(ctx context.Context, position int) error {
 	req := wire.SyncRequest{Target: w.target(position), Boot: w.boots[position], FIDs: []vocab.FID{w.fid}}
-	buf, err := w.call(ctx, position, wire.OpSync, &req, nil, &wire.BootReply{})
+	buf, err := w.call(ctx, position, wire.OpSync, &req, wire.Bulk{}, &wire.BootReply{})
 	buf.Release()
 	return err
 }
 
 func (w *settler) final(ctx context.Context, position int) error {
 	req := wire.FinalRequest{Target: w.target(position), Files: []wire.FinalFile{{FID: w.fid, Final: w.version}}}
-	buf, err := w.call(ctx, position, wire.OpFinal, &req, nil, &wire.BootReply{})
+	buf, err := w.call(ctx, position, wire.OpFinal, &req, wire.Bulk{}, &wire.BootReply{})
 	buf.Release()
 	return err
 }

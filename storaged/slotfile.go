@@ -88,7 +88,8 @@ func (s *slotFile) open() error {
 		s.kept.Store(true)
 	}
 	s.owes = s.head.slotsIn(s.size) > s.head.Covered
-	if s.head.slotsIn(s.size) > s.head.Settled {
+	// A crash may have taken away what was settled and not synced.
+	if s.head.Settled = min(s.head.Settled, s.head.slotsIn(s.size)); s.head.slotsIn(s.size) > s.head.Settled {
 		s.highest = s.newest
 	}
 	if err := s.trim(); err != nil {

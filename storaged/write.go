@@ -28,11 +28,13 @@ func (s *Server) write(ctx context.Context, r *wire.Request) (wire.Message, wire
 		return nil, wire.Bulk{}, err
 	}
 	defer release()
-	in, err := checkSlots(&req, bulk)
+	client := r.Conn.Peer().Role == wire.RoleClient
+	in, err := checkSlots(&req, bulk, client)
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
-	if in.client = r.Conn.Peer().Role == wire.RoleClient; in.client { // others write what makes room
+	// What settles a file makes room, and so does not wait for it.
+	if client || !req.Final.Absent() {
 		if err := rt.journal.awaitRoom(ctx); err != nil {
 			return nil, wire.Bulk{}, err
 		}
@@ -44,10 +46,14 @@ func (s *Server) write(ctx context.Context, r *wire.Request) (wire.Message, wire
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
-	defer leave()
 	f := rt.files.acquire(req.FID)
 	defer rt.files.release(f)
-	if err := f.write(&in); err != nil {
+	err = f.write(&in)
+	leave()
+	if err == nil && req.Sync {
+		err = rt.syncFiles(ctx, []vocab.FID{req.FID})
+	}
+	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
 	return &wire.WriteReply{Boot: s.boot}, wire.Bulk{}, nil
@@ -72,8 +78,8 @@ func (in *incoming) slots(i, j int) []byte {
 
 // checkSlots verifies every slot of the bulk: that it is sound and that it is
 // the one that the request says.
-func checkSlots(req *wire.WriteRequest, bulk []byte) (incoming, error) {
-	in := incoming{Run: req.Run, payloadBytes: req.PayloadBytes, bulk: bulk, final: req.Final, seen: req.Seen}
+func checkSlots(req *wire.WriteRequest, bulk []byte, client bool) (incoming, error) {
+	in := incoming{Run: req.Run, payloadBytes: req.PayloadBytes, bulk: bulk, final: req.Final, seen: req.Seen, client: client}
 	if req.Count == 0 || req.PayloadBytes == 0 || req.PayloadBytes > maxPayloadBytes {
 		return in, vocab.Errorf(vocab.Invalid, "write of %d blocks of %d bytes", req.Count, req.PayloadBytes)
 	}
@@ -93,7 +99,7 @@ func checkSlots(req *wire.WriteRequest, bulk []byte) (incoming, error) {
 			in.highest = h.Version
 		}
 	}
-	if in.lowest.Compare(req.Final) <= 0 {
+	if client && in.lowest.Compare(req.Final) <= 0 {
 		return in, vocab.Errorf(vocab.Invalid, "version %v is said to be final before it is written", in.lowest)
 	}
 	return in, nil
@@ -421,6 +427,7 @@ func (s *slotFile) put(in *incoming, r span) error {
 		s.highest = in.highest
 	}
 	s.size = max(s.size, off+int64(len(b)))
+	s.settleInPlace() // what repair writes is final
 	return nil
 }
 

@@ -56,13 +56,15 @@ type WriteRequest struct {
 	Run
 	PayloadBytes uint32 // room for the payload in each slot: the stride is SlotHeaderBytes more
 	// Final says that every version of the file up to it is durable on forward
-	// storages, or was replaced by one that is: older content may go.
+	// storages, or was replaced by one that is: older content may go. What a client writes is
+	// above it, what repair writes is not.
 	Final vocab.Version
 	// Seen is of repair, which writes what is final: up to which the storage had said that
 	// all is. It refuses with Busy when it has forgotten a newer discard since, for that
 	// may have been of one of these blocks. Of a client that comes as late it leaves slots
 	// out.
 	Seen vocab.Version
+	Sync bool // it is durable when it is answered
 }
 
 // Code implements Message.
@@ -72,9 +74,10 @@ func (m *WriteRequest) Code(c *Codec) {
 	U32(c, &m.PayloadBytes)
 	codeVersion(c, &m.Final)
 	codeVersion(c, &m.Seen)
+	c.Bool(&m.Sync)
 }
 
-// WriteReply tells the boot under which the slots were taken. They are not
+// WriteReply tells the boot under which the slots were taken. Unless Sync was set they are not
 // durable before a sync under the same boot. A request whose PayloadBytes is not
 // the one that the file has on this storage is refused with Invalid.
 type WriteReply struct {
@@ -319,6 +322,7 @@ type VersionsReply struct {
 	Blocks    []BlockVersion
 	Next      uint64 // the first block behind these that is not absent, 0: none
 	Condition FileCondition
+	Marked    bool // the file itself is partial here, and not the whole root alone
 }
 
 // Code implements Message.
@@ -332,6 +336,7 @@ func (m *VersionsReply) Code(c *Codec) {
 	})
 	U64(c, &m.Next)
 	U8(c, &m.Condition)
+	c.Bool(&m.Marked)
 }
 
 // SettleRequest has a storaged settle what the writer of a file has left: every block
@@ -368,9 +373,10 @@ func (m *SettleRequest) Code(c *Codec) {
 type RepairRequest struct {
 	SettleRequest
 	From    uint64
-	Rate    uint64  // bytes per second of slots that it may write, and with Verify check; 0: any
-	Verify  bool    // check payloads, not headers alone
-	Joining []uint8 // positions
+	Rate    uint64      // bytes per second of slots that it may write, and with Verify check; 0: any
+	Verify  bool        // check payloads, not headers alone
+	Joining []uint8     // positions
+	SoFar   RepairReply // of the request that this one goes on with
 }
 
 // Code implements Message.
@@ -380,10 +386,11 @@ func (m *RepairRequest) Code(c *Codec) {
 	U64(c, &m.Rate)
 	c.Bool(&m.Verify)
 	Slice(c, &m.Joining, vocab.MaxSafe, 1, func(c *Codec, p *uint8) { U8(c, p) })
+	m.SoFar.Code(c)
 }
 
-// RepairReply tells what was done. A storaged ends a request after some time; Next is then
-// where to go on.
+// RepairReply tells what was done, by this request and those that it goes on with. A storaged
+// ends a request after some time; Next is then where to go on.
 type RepairReply struct {
 	Boot    vocab.Boot
 	Next    uint64 // 0: all was done

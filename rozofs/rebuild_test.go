@@ -1,0 +1,108 @@
+package rozofs_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rozofs-go/rozo/exportd"
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+	"github.com/rozofs-go/rozo/storaged"
+)
+
+// A root that is being rebuilt is lost too: the next one gets all, also what the first had
+// got already.
+func TestARootThatIsLostDuringItsRebuildIsRebuiltAnew(t *testing.T) {
+	const lost = 1
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	all := c.fill(m, 24)
+	m.close()
+	c.allAtHome()
+
+	server, gate := c.export.server.(*exportd.Server), c.storages[lost].gate
+	rebuild := func() wire.Task {
+		for _, task := range server.Tasks() {
+			if task.Kind == wire.TaskRebuild {
+				return task
+			}
+		}
+		return wire.Task{}
+	}
+	gate.hold(wire.OpWrite)
+	c.replaceRoot(lost)
+	c.restartStorage(lost)
+	require.Eventually(t, gate.hasHeld, patience, 10*time.Millisecond, "the rebuild has begun")
+	first := rebuild().Started
+	c.replaceRoot(lost)
+	gate.release(wire.OpWrite)
+	c.restartStorage(lost)
+	require.Eventually(t, func() bool { return rebuild().Started > first }, patience, 10*time.Millisecond, "it begins anew")
+	c.task(wire.TaskRebuild)
+	_, err := storaged.ReadRoot(c.storages[lost].root)
+	require.NoError(t, err)
+	require.NoFileExists(t, c.storages[lost].root+"/rozofs.partial")
+	c.foldStorages()
+	c.allWhole()
+	c.surviveLosses(all)
+}
+
+// repairRequest is what exportd asks of the storage at position 1.
+func (c *cluster) repairRequest(place vocab.Placement, size uint64) *wire.RepairRequest {
+	req := &wire.RepairRequest{SettleRequest: wire.SettleRequest{Placement: place, Size: size}}
+	req.Session, req.Epoch = 1<<40, 1<<62
+	for _, sid := range place.Distribution.SIDs {
+		n := c.storages[sid-1]
+		id, err := storaged.ReadRoot(n.root)
+		require.NoError(c.t, err)
+		req.Storages = append(req.Storages, wire.StorageAddr{StorageRoot: wire.StorageRoot{ID: id.ID, Incarnation: id.Incarnation}, Addr: n.addr})
+	}
+	req.ID, req.Incarnation = req.Storages[1].ID, req.Storages[1].Incarnation
+	return req
+}
+
+// A file that a home marks as partial is whole when all of it was repaired, not when the
+// last of several requests has found nothing to be amiss.
+func TestAPartialFileIsWholeWhenAllRequestsForItWereDone(t *testing.T) {
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	m.write("f", random(1, 400_000))
+	m.close()
+	c.foldAll()
+	m = c.mount(t)
+	f := m.open("f", os.O_RDONLY)
+	place := f.Handle().Placement()
+	req := c.repairRequest(place, 400_000)
+	home := c.dial(int(place.Distribution.SIDs[0]) - 1)
+	defer home.Close()
+	by := c.dial(int(place.Distribution.SIDs[1]) - 1)
+	defer by.Close()
+	call := func(conn *wire.Conn, op wire.Op, m, reply wire.Message) {
+		t.Helper()
+		_, err := conn.Call(t.Context(), op, m, wire.Bulk{}, reply)
+		require.NoError(t, err)
+	}
+	to := wire.Target{ID: req.Storages[0].ID, Incarnation: req.Storages[0].Incarnation, Session: req.Session, Epoch: req.Epoch}
+	call(home, wire.OpMark, &wire.MarkRequest{Target: to, FID: place.FID, PayloadBytes: 1, Generation: place.Distribution.Generation, Partial: true}, &wire.BootReply{})
+	isPartial := func() bool {
+		var reply wire.VersionsReply
+		call(home, wire.OpVersions, &wire.BlocksRequest{Target: to, FID: place.FID}, &reply)
+		return reply.Condition == wire.FilePartial && reply.Marked
+	}
+	for _, before := range []wire.RepairReply{{Lost: 1}, {Missing: 1 << 1}} {
+		req.From, req.SoFar = 20, before
+		var reply wire.RepairReply
+		call(by, wire.OpRepair, req, &reply)
+		require.Equal(t, before.Lost, reply.Lost)
+		require.Equal(t, before.Missing, reply.Missing)
+		require.True(t, isPartial(), "%+v", before)
+	}
+	req.SoFar = wire.RepairReply{Lacking: 7, Missing: 1 << 3} // a spare is no matter
+	call(by, wire.OpRepair, req, &wire.RepairReply{})
+	require.False(t, isPartial())
+	require.NoError(t, f.Close())
+	m.close()
+}
