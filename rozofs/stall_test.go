@@ -96,7 +96,6 @@ func count(nodes []*storageNode, op wire.Op) (n int) {
 // that are away for good, any forward - inverse are lost.
 func (s *stall) survives(away []*storageNode) {
 	s.t.Helper()
-	s.m.close()
 	var holders []int
 	for i, n := range s.c.storages {
 		if slices.Contains(away, n) {
@@ -105,6 +104,7 @@ func (s *stall) survives(away []*storageNode) {
 			holders = append(holders, i)
 		}
 	}
+	s.m.close() // what lies on spares is brought home as soon as all storages are up
 	losses := int(s.c.layout.Forward - s.c.layout.Inverse)
 	for first := range holders {
 		var set []int
