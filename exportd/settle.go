@@ -202,9 +202,8 @@ func (s *Server) settleFile(f someFile, epoch vocab.Epoch, fenced map[place]bool
 			return nil // deleted meanwhile
 		}
 		t.drop(fileKey(prefixRecovery, f.exp.EID, f.ino))
-		if len(m.Fenced) < len(all) {
-			t.degrade(f.exp, f.ino, leaseRecord{settleSession, epoch})
-		}
+		// The writer may have put something on a spare, and has not said so.
+		t.degrade(f.exp, f.ino, leaseRecord{settleSession, epoch})
 		t.hook(func() {
 			delete(s.recovery, f.ino)
 			s.log.Info("a file was settled", "export", f.exp.Root, "ino", uint64(f.ino))

@@ -58,7 +58,7 @@ func (c *cluster) repairRequest(place vocab.Placement, size uint64) *wire.Repair
 		n := c.storages[sid-1]
 		id, err := storaged.ReadRoot(n.root)
 		require.NoError(c.t, err)
-		req.Storages = append(req.Storages, wire.StorageAddr{StorageRoot: wire.StorageRoot{ID: id.ID, Incarnation: id.Incarnation}, Addr: n.addr})
+		req.Storages = append(req.Storages, wire.StorageAddr{StorageRoot: wire.StorageRoot{ID: id.ID, Incarnation: id.Incarnation, Health: wire.HealthUp}, Addr: n.addr})
 	}
 	req.ID, req.Incarnation = req.Storages[1].ID, req.Storages[1].Incarnation
 	return req

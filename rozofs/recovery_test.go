@@ -151,3 +151,40 @@ func TestAnUnlinkedFileNeedNotBeSaved(t *testing.T) {
 	recovery, _ := c.export.server.(*exportd.Server).Unfinished()
 	require.Zero(t, recovery)
 }
+
+// A writer dies, and exportd has not heard that some of what it made durable lies on a spare.
+func TestWhatADeadWriterLeftOnASpareComesHome(t *testing.T) {
+	var ahead atomic.Int64 // of exportd's clock
+	c := startCluster(t, form{"0", true}, func(cfg *exportd.Config) {
+		cfg.LeaseTerm = 5 * time.Second
+		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	w := c.mount(t)
+	f := w.create("f", random(1, 300_000))
+	place := f.Handle().SIDs()
+	node := func(position int) *storageNode { return c.storages[place[position]-1] }
+	node(0).gate.refuse(wire.OpWrite, vocab.NoSpace)
+	data := random(2, 300_000)
+	_, err := f.WriteAt(data, 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Handle().Flush(t.Context()))
+	node(1).gate.forget()
+	require.Eventually(t, func() bool { return node(1).gate.count(wire.OpFinal) > 0 }, patience, time.Millisecond)
+	require.True(t, node(3).gate.isSynced())
+	w.client.Kill()
+	w.client = nil
+	node(0).gate.refuse(wire.OpWrite, vocab.Internal)
+	ahead.Add(int64(time.Hour)) // its session ends
+	r := c.mount(t)
+	r.holds("f", data)
+	r.close()
+	require.Eventually(t, func() bool {
+		recovery, degraded := c.export.server.(*exportd.Server).Unfinished()
+		return recovery+degraded == 0
+	}, patience, time.Millisecond)
+	c.withDown([]int{int(place[1]) - 1, int(place[3]) - 1}, func() {
+		r := c.mount(t)
+		r.holds("f", data)
+		r.close()
+	})
+}

@@ -127,10 +127,14 @@ func chunks(blocks []uint64) func(yield func([]uint64) bool) {
 	}
 }
 
-// dial connects to all storages of the file that can be reached.
+// dial connects to all storages of the file that can be reached. One that exportd says to be
+// down is left alone: if it hangs each file would wait for it.
 func (w *settler) dial(ctx context.Context) {
 	var g errgroup.Group
 	for p, a := range w.req.Storages {
+		if a.Health == wire.HealthDown {
+			continue
+		}
 		if w.peers[p] = w.s.peers.connected(a.Addr); w.peers[p] != nil {
 			continue
 		}
