@@ -147,7 +147,10 @@ func (c *Client) rememberRecall(ino vocab.Ino, epoch vocab.Epoch) {
 
 // recall gives up a lease because another session needs the file.
 func (c *Client) recall(ctx context.Context, m wire.RecallRequest) error {
-	f := c.beginRecall(m.Ino, m.Epoch)
+	f, err := c.beginRecall(ctx, m.Ino, m.Epoch)
+	if err != nil {
+		return err
+	}
 	if f == nil {
 		item := wire.ReleaseItem{Commit: wire.Commit{Ino: m.Ino, Epoch: m.Epoch}}
 		return c.release(ctx, item)
@@ -215,17 +218,19 @@ func (c *Client) giveUp(ctx context.Context, f *file, item wire.ReleaseItem) err
 
 // beginRecall blocks new use of the file and returns it. It returns nil if the
 // lease named is not known here: it was given up already, or its grant is still on
-// its way, which then finds it recalled.
-func (c *Client) beginRecall(ino vocab.Ino, epoch vocab.Epoch) *file {
+// its way, which then finds it recalled. It waits no longer than the connection lasts: who
+// is giving up the file now may wait for the next one, which is not there before this
+// recall has ended.
+func (c *Client) beginRecall(ctx context.Context, ino vocab.Ino, epoch vocab.Epoch) (*file, error) {
 	for {
 		f, changed := c.tryRecall(ino, epoch)
 		if changed == nil {
-			return f
+			return f, nil
 		}
 		select {
 		case <-changed:
-		case <-c.ctx.Done():
-			return nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
 	}
 }

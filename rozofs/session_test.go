@@ -1,0 +1,120 @@
+package rozofs
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
+)
+
+// scripted is an exportd that answers as a test tells it, in a bubble. There are no storages.
+type scripted struct {
+	answer func(ctx context.Context, r *wire.Request) (wire.Message, error) // nil, nil: as usual
+
+	mu    sync.Mutex // guards the rest
+	conns []*wire.Conn
+}
+
+// mount mounts it.
+func (s *scripted) mount(t *testing.T) *Client {
+	cfg := Config{Hosts: []string{"export:1"}, Export: "x", Dial: s.dial}
+	c, err := Mount(t.Context(), cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		c.Kill()
+		s.last().Close()
+	})
+	return c
+}
+
+func (s *scripted) dial(ctx context.Context, _ string, mine wire.Hello, h wire.Handler) (*wire.Conn, error) {
+	near, far := net.Pipe()
+	go func() {
+		c, err := wire.Accept(far, wire.Hello{Role: wire.RoleExportd, Cluster: mine.Cluster}, s.handle)
+		if err != nil {
+			panic(err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.conns = append(s.conns, c)
+	}()
+	return wire.Client(ctx, near, mine, h)
+}
+
+// last is the present connection.
+func (s *scripted) last() *wire.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conns[len(s.conns)-1]
+}
+
+func (s *scripted) handle(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	if m, err := s.answer(ctx, r); m != nil || err != nil {
+		return m, wire.Bulk{}, err
+	}
+	switch r.Op {
+	case wire.OpOpenSession:
+		return &wire.OpenSessionReply{Session: 1, TermMillis: 20000}, wire.Bulk{}, nil
+	case wire.OpRenew:
+		return &wire.RenewReply{TermMillis: 20000}, wire.Bulk{}, nil
+	case wire.OpReclaim:
+		var m wire.ReclaimRequest
+		err := r.Decode(&m)
+		return &wire.ReclaimReply{Granted: make([]wire.Lease, len(m.Held))}, wire.Bulk{}, err
+	}
+	return nil, wire.Bulk{}, vocab.NotSupported
+}
+
+// opened is the reply that opens file 5 under a lease.
+func opened(l wire.Lease) *wire.OpenReply {
+	g := vocab.Geometry{Layout: vocab.Layout{Inverse: 2, Forward: 3, Safe: 4}, BlockBytes: vocab.DefaultBlockBytes, ElementBytes: 8}
+	return &wire.OpenReply{
+		Attr:      vocab.Attr{Ino: 5, Mode: vocab.ModeRegular},
+		Placement: vocab.Placement{Geometry: g, Distribution: vocab.Distribution{CID: 1, SIDs: []vocab.SID{1, 2, 3, 4}}},
+		Lease:     l,
+	}
+}
+
+// A file is being given up, its release is lost with the connection, and there a recall of
+// the same file waits: the mount connects again, for the release waits for that.
+func TestARecallThatWaitsDoesNotKeepAMountFromReconnecting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		releasing, resumed := make(chan struct{}, 2), make(chan struct{}, 2)
+		s := &scripted{answer: func(ctx context.Context, r *wire.Request) (wire.Message, error) {
+			switch r.Op {
+			case wire.OpOpen:
+				return opened(wire.Lease{Kind: wire.LeaseRead, Epoch: 9}), nil
+			case wire.OpRelease:
+				releasing <- struct{}{}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			case wire.OpOpenSession:
+				resumed <- struct{}{}
+			}
+			return nil, nil
+		}}
+		c := s.mount(t)
+		<-resumed
+		h, err := c.OpenFile(t.Context(), Caller{}, 5, os.O_RDONLY)
+		require.NoError(t, err)
+		require.NoError(t, h.Close(t.Context()))
+		<-releasing
+		conn := s.last()
+		go conn.Call(t.Context(), wire.OpRecall, &wire.RecallRequest{Ino: 5, Epoch: 9}, wire.Bulk{}, nil)
+		synctest.Wait()
+		go conn.Close()
+		select {
+		case <-resumed:
+		case <-time.After(connectTimeout):
+			require.Fail(t, "the mount has not connected again")
+		}
+	})
+}
