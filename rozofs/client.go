@@ -41,6 +41,8 @@ type Client struct {
 
 	buffered budget
 	given    counter // counts write leases given up or lost
+	// connections counts those to exportd, each before leases are claimed on it or lost.
+	connections counter
 	// nameChanges counts operations of this client that may change the link
 	// count of a file whose attributes it caches.
 	nameChanges counter

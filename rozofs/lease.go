@@ -48,17 +48,21 @@ func (f *file) letGo() {
 }
 
 func (f *file) acquire(ctx context.Context, who Caller, want wire.LeaseKind) error {
-	round := f.c.nameChanges.now()
+	round, conn := f.c.nameChanges.now(), f.c.connections.now()
 	req := wire.OpenRequest{Ino: f.ino, Want: want}
 	var reply wire.OpenReply
 	if err := f.c.session.change(ctx, who, wire.OpOpen, &req, &reply); err != nil {
 		return err
 	}
-	return f.granted(&reply, round)
+	return f.granted(&reply, round, conn)
 }
 
-// granted takes note of a lease and of the attributes that come with it.
-func (f *file) granted(reply *wire.OpenReply, round uint64) error {
+// granted takes note of a lease and of the attributes that come with it. round and conn are
+// the client's counters from before it asked. What was asked on an earlier connection counts
+// for nothing: exportd may have answered before a restart, in which it forgot the open and a
+// read lease, and the client did not claim them when it connected again. So the caller asks
+// once more.
+func (f *file) granted(reply *wire.OpenReply, round, conn uint64) error {
 	var coder *block.Coder
 	if reply.Attr.IsRegular() {
 		var err error
@@ -73,9 +77,12 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	defer f.c.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if conn != f.c.connections.now() {
+		return nil
+	}
 	overtaken := f.c.overtaken(f.ino, reply.Lease.Epoch)
-	// A restarted exportd has told of this lease when it was reclaimed, and it was given up
-	// before the open request was answered.
+	// Another request has brought the same lease, and it was given up before this one was
+	// answered.
 	overtaken = overtaken || reply.Lease.Kind == wire.LeaseWrite && reply.Lease.Epoch <= f.gone
 	f.known = true
 	attr := reply.Attr
@@ -216,8 +223,8 @@ func (c *Client) giveUp(ctx context.Context, f *file, item wire.ReleaseItem) err
 	return err
 }
 
-// beginRecall blocks new use of the file and returns it. It returns nil if the
-// lease named is not known here: it was given up already, or its grant is still on
+// beginRecall blocks new use of the file and returns it. It returns nil if no lease
+// is held here: the one named was given up already, or its grant is still on
 // its way, which then finds it recalled. It waits no longer than the connection lasts: who
 // is giving up the file now may wait for the next one, which is not there before this
 // recall has ended.
@@ -236,7 +243,8 @@ func (c *Client) beginRecall(ctx context.Context, ino vocab.Ino, epoch vocab.Epo
 }
 
 // tryRecall is one attempt of beginRecall. The channel, if any, tells when to try
-// again: one recall at a time, the other ends by its own context.
+// again: one recall at a time, the other ends by its own context. A newer lease than the one
+// held has taken its place at exportd, so its recall is that of both.
 func (c *Client) tryRecall(ino vocab.Ino, epoch vocab.Epoch) (*file, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -250,6 +258,8 @@ func (c *Client) tryRecall(ino vocab.Ino, epoch vocab.Epoch) (*file, <-chan stru
 	}
 	if f == nil || f.lease.Kind == wire.LeaseNone || f.lease.Epoch < epoch {
 		c.rememberRecall(ino, epoch)
+	}
+	if f == nil || f.lease.Kind == wire.LeaseNone {
 		return nil, nil
 	}
 	f.recalling = true
@@ -277,11 +287,16 @@ func (c *Client) release(ctx context.Context, items ...wire.ReleaseItem) error {
 	return c.session.change(ctx, Caller{}, wire.OpRelease, &req, &wire.Empty{})
 }
 
-// reclaimed takes what a restarted exportd says of what this file held. A read lease is
-// granted anew, and its recall may have overtaken that, as in granted.
+// reclaimed takes what exportd says of what this file held. A read lease is granted anew by
+// one that was restarted, and its recall may have overtaken that, as in granted. A lease that
+// is more than was held comes from a grant whose answer was lost: it is not entered, since the
+// attributes that this client knows are older.
 func (f *file) reclaimed(held wire.Held, granted wire.Lease) {
 	if held.Lease.Kind == wire.LeaseWrite && granted.Kind < wire.LeaseWrite && !f.gave() {
 		f.lose(vocab.Errorf(vocab.Stale, "exportd gave the write lease to another mount"))
+		return
+	}
+	if granted.Kind > held.Lease.Kind {
 		return
 	}
 	f.c.mu.Lock()
@@ -290,10 +305,9 @@ func (f *file) reclaimed(held wire.Held, granted wire.Lease) {
 		granted.Kind = wire.LeaseNone
 	}
 	f.setLease(granted)
-	lost := f.lease.Kind < held.Lease.Kind
 	f.mu.Unlock()
 	f.c.mu.Unlock()
-	if lost {
+	if granted.Kind < held.Lease.Kind {
 		f.c.invalidate(f.ino)
 	}
 }

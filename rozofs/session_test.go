@@ -118,3 +118,38 @@ func TestARecallThatWaitsDoesNotKeepAMountFromReconnecting(t *testing.T) {
 		}
 	})
 }
+
+// A file is made and opened for reading, and exportd restarts before it answers. The next run
+// answers as the first would have, but knows of no read lease, nor that the file is open: so
+// the mount opens it.
+func TestAnAnswerThatWasLostOpensNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, runs := make(chan struct{}), 0
+		s := &scripted{}
+		s.answer = func(ctx context.Context, r *wire.Request) (wire.Message, error) {
+			switch r.Op {
+			case wire.OpOpenSession:
+				runs++
+			case wire.OpCreate:
+				if runs == 1 {
+					close(asked)
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return opened(wire.Lease{Kind: wire.LeaseRead, Epoch: 9}), nil
+			case wire.OpOpen:
+				m := opened(wire.Lease{Kind: wire.LeaseRead, Epoch: 10})
+				m.Attr.Size = 23
+				return m, nil
+			}
+			return nil, nil
+		}
+		c := s.mount(t)
+		go func() { <-asked; s.last().Close() }()
+		h, a, err := c.CreateFile(t.Context(), Caller{}, 2, "x", 0o644, os.O_RDONLY)
+		require.NoError(t, err)
+		require.EqualValues(t, 23, a.Size)
+		require.Equal(t, wire.Lease{Kind: wire.LeaseRead, Epoch: 10}, h.f.lease)
+		require.Equal(t, 2, runs)
+	})
+}
