@@ -26,6 +26,8 @@ const (
 type session struct {
 	c *Client
 
+	ending chan ending // to run: that the session shall be ended
+
 	mu      sync.Mutex // guards all below; never held while blocking
 	conn    *wire.Conn // nil while not connected
 	changed chan struct{}
@@ -49,7 +51,10 @@ type request interface {
 }
 
 func newSession(c *Client) *session {
-	return &session{c: c, changed: make(chan struct{}), reopen: make(chan struct{}, 1), outstanding: map[uint64]struct{}{}, lowest: 1}
+	return &session{
+		c: c, ending: make(chan ending), changed: make(chan struct{}), reopen: make(chan struct{}, 1),
+		outstanding: map[uint64]struct{}{}, lowest: 1,
+	}
 }
 
 // run keeps the session alive until ctx ends.
@@ -191,6 +196,10 @@ func (s *session) serve(ctx context.Context, conn *wire.Conn) {
 		case <-conn.Done():
 			return
 		case <-s.reopen:
+			return
+		case e := <-s.ending:
+			e.done <- s.finish(e.ctx, conn)
+			<-ctx.Done()
 			return
 		case <-look.C:
 			if s.outdated.Swap(false) {
@@ -405,7 +414,14 @@ func (s *session) expired(conn *wire.Conn) {
 	}
 }
 
-// close ends the session cleanly, if exportd can be reached.
+// ending is a call of close that run serves.
+type ending struct {
+	ctx  context.Context
+	done chan error // capacity 1
+}
+
+// close ends the session cleanly, if exportd can be reached. Nothing uses it any more. That is
+// left to run, so that no renewal finds the session ended and opens another.
 func (s *session) close(ctx context.Context) error {
 	s.mu.Lock()
 	conn := s.conn
@@ -413,6 +429,18 @@ func (s *session) close(ctx context.Context) error {
 	if conn == nil {
 		return nil
 	}
+	e := ending{ctx, make(chan error, 1)}
+	select {
+	case s.ending <- e:
+		return <-e.done
+	case <-conn.Done():
+		return conn.Err()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *session) finish(ctx context.Context, conn *wire.Conn) error {
 	var req wire.Head
 	s.head(&req, 0)
 	_, err := conn.Call(ctx, wire.OpCloseSession, &req, wire.Bulk{}, nil)

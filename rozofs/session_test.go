@@ -37,7 +37,9 @@ func (s *scripted) mount(t *testing.T) *Client {
 
 func (s *scripted) dial(ctx context.Context, _ string, mine wire.Hello, h wire.Handler) (*wire.Conn, error) {
 	near, far := net.Pipe()
+	accepted := make(chan struct{})
 	go func() {
+		defer close(accepted)
 		c, err := wire.Accept(far, wire.Hello{Role: wire.RoleExportd, Cluster: mine.Cluster}, s.handle)
 		if err != nil {
 			panic(err)
@@ -46,7 +48,9 @@ func (s *scripted) dial(ctx context.Context, _ string, mine wire.Hello, h wire.H
 		defer s.mu.Unlock()
 		s.conns = append(s.conns, c)
 	}()
-	return wire.Client(ctx, near, mine, h)
+	c, err := wire.Client(ctx, near, mine, h)
+	<-accepted
+	return c, err
 }
 
 // last is the present connection.
@@ -151,5 +155,30 @@ func TestAnAnswerThatWasLostOpensNothing(t *testing.T) {
 		require.EqualValues(t, 23, a.Size)
 		require.Equal(t, wire.Lease{Kind: wire.LeaseRead, Epoch: 10}, h.f.lease)
 		require.Equal(t, 2, runs)
+	})
+}
+
+// A mount that ends its session does not renew it meanwhile: the renewal would find that it
+// has ended, and the mount would open another.
+func TestASessionThatEndsIsNotRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opens, closed := 0, false
+		s := &scripted{}
+		s.answer = func(_ context.Context, r *wire.Request) (wire.Message, error) {
+			switch {
+			case r.Op == wire.OpOpenSession:
+				opens++
+			case r.Op == wire.OpCloseSession:
+				closed = true
+				time.Sleep(10 * time.Second) // its disk is slow
+				return &wire.Empty{}, nil
+			case closed:
+				return nil, vocab.NoSession
+			}
+			return nil, nil
+		}
+		c := s.mount(t)
+		require.NoError(t, c.Close())
+		require.Equal(t, 1, opens)
 	})
 }
