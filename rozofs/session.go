@@ -135,7 +135,6 @@ func (s *session) open(ctx context.Context, conn *wire.Conn, old wire.OpenSessio
 	}
 	s.mu.Lock()
 	s.info = reply
-	s.renewed(sent, reply.TermMillis, reply.ServerTime)
 	s.mu.Unlock()
 	s.c.pool.update(reply.Storages)
 	if req.Resume != 0 {
@@ -143,6 +142,9 @@ func (s *session) open(ctx context.Context, conn *wire.Conn, old wire.OpenSessio
 			return err
 		}
 	}
+	s.mu.Lock()
+	s.renewed(sent, reply.TermMillis, reply.ServerTime) // not before it is known what is left
+	s.mu.Unlock()
 	s.publish(conn)
 	return nil
 }

@@ -182,3 +182,35 @@ func TestASessionThatEndsIsNotRenewed(t *testing.T) {
 		require.Equal(t, 1, opens)
 	})
 }
+
+// A mount that was away for longer than a term uses no lease before exportd has said which
+// are left.
+func TestALeaseIsGoodAgainWhenItIsReclaimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c *Client
+		opens, good, reclaimed := 0, true, make(chan struct{})
+		s := &scripted{}
+		s.answer = func(_ context.Context, r *wire.Request) (wire.Message, error) {
+			switch r.Op {
+			case wire.OpOpenSession:
+				if opens++; opens == 2 {
+					time.Sleep(3 * time.Second) // the term ends meanwhile
+				}
+			case wire.OpReclaim:
+				good = c.session.good()
+				close(reclaimed)
+			case wire.OpRenew:
+				return nil, vocab.Unavailable
+			}
+			return nil, nil
+		}
+		c = s.mount(t)
+		time.Sleep(19 * time.Second)
+		require.True(t, c.session.good())
+		s.last().Close()
+		<-reclaimed
+		require.False(t, good)
+		synctest.Wait()
+		require.True(t, c.session.good())
+	})
+}
