@@ -208,19 +208,46 @@ func (f *file) saveForRecall(ctx context.Context) error {
 // recall came: until exportd has answered nobody knows whether the lease is still there, so
 // it is not used.
 func (c *Client) giveUp(ctx context.Context, f *file, item wire.ReleaseItem) error {
-	defer f.endRecall()
 	err := c.release(ctx, item)
-	f.mu.Lock()
-	f.giving = false
-	if err == nil && f.lease.Epoch == item.Epoch { // no newer grant has come in meanwhile
-		f.setLease(wire.Lease{Kind: item.Keep, Epoch: item.Epoch})
-		f.uncommitted = false
-	}
-	f.mu.Unlock()
 	if err == nil {
+		f.mu.Lock()
+		if f.lease.Epoch == item.Epoch { // no newer grant has come in meanwhile
+			f.setLease(wire.Lease{Kind: item.Keep, Epoch: item.Epoch})
+			f.uncommitted = false
+		}
+		f.mu.Unlock()
 		c.invalidate(f.ino)
 	}
+	f.endRelease(err)
 	return err
+}
+
+// endRelease ends the recall whose release has ended. If exportd has not answered it may have
+// given the lease to another mount, or may yet: the recall ends when exportd has said so, on
+// another connection, where nothing of this one arrives any more.
+func (f *file) endRelease(err error) {
+	f.mu.Lock()
+	f.unsure = f.giving && errors.Is(err, vocab.Unavailable)
+	unsure := f.unsure
+	if !unsure {
+		f.giving = false
+	}
+	f.mu.Unlock()
+	if unsure {
+		f.c.session.reconnect()
+	} else {
+		f.endRecall()
+	}
+}
+
+// endUnsure ends a recall whose release was not answered.
+func (f *file) endUnsure() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unsure {
+		f.unsure, f.giving, f.recalling = false, false, false
+		f.broadcast()
+	}
 }
 
 // beginRecall blocks new use of the file and returns it. It returns nil if no lease
@@ -292,6 +319,7 @@ func (c *Client) release(ctx context.Context, items ...wire.ReleaseItem) error {
 // is more than was held comes from a grant whose answer was lost: it is not entered, since the
 // attributes that this client knows are older.
 func (f *file) reclaimed(held wire.Held, granted wire.Lease) {
+	defer f.endUnsure()
 	if held.Lease.Kind == wire.LeaseWrite && granted.Kind < wire.LeaseWrite && !f.gave() {
 		f.lose(vocab.Errorf(vocab.Stale, "exportd gave the write lease to another mount"))
 		return
@@ -325,6 +353,7 @@ func (f *file) gave() bool {
 
 // lose forgets the lease and what was not durable under it.
 func (f *file) lose(why error) {
+	defer f.endUnsure()
 	f.mu.Lock()
 	had := f.lease.Kind
 	f.setLease(wire.Lease{})

@@ -31,7 +31,7 @@ type session struct {
 	mu      sync.Mutex // guards all below; never held while blocking
 	conn    *wire.Conn // nil while not connected
 	changed chan struct{}
-	reopen  chan struct{} // capacity 1: the session has expired
+	reopen  chan struct{} // capacity 1: the session has expired, or is to say what it holds
 
 	outdated atomic.Bool // a storage has another root than the table says
 	failed   error       // the first connection cannot be made: Mount ends with it
@@ -407,12 +407,24 @@ func (s *session) expired(conn *wire.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn == conn {
-		s.conn = nil
-		s.broadcast()
-		select {
-		case s.reopen <- struct{}{}:
-		default:
-		}
+		s.startAnew()
+	}
+}
+
+// reconnect makes run connect anew, and so ask exportd which leases are left.
+func (s *session) reconnect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.startAnew()
+}
+
+// startAnew is called with mu held.
+func (s *session) startAnew() {
+	s.conn = nil
+	s.broadcast()
+	select {
+	case s.reopen <- struct{}{}:
+	default:
 	}
 }
 
@@ -436,16 +448,21 @@ func (s *session) close(ctx context.Context) error {
 	case s.ending <- e:
 		return <-e.done
 	case <-conn.Done():
-		return conn.Err()
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
+// finish is close on the connection that is there. If that is lost, or the session is over
+// already, nothing else is: everything was given up before.
 func (s *session) finish(ctx context.Context, conn *wire.Conn) error {
 	var req wire.Head
 	s.head(&req, 0)
 	_, err := conn.Call(ctx, wire.OpCloseSession, &req, wire.Bulk{}, nil)
+	if conn.Err() != nil || errors.Is(err, vocab.NoSession) {
+		return nil
+	}
 	return err
 }
 

@@ -214,3 +214,51 @@ func TestALeaseIsGoodAgainWhenItIsReclaimed(t *testing.T) {
 		require.True(t, c.session.good())
 	})
 }
+
+// A release that is not answered in time leaves open whether exportd has the lease: the mount
+// does not use it before it has heard, on another connection.
+func TestALeaseWhoseReleaseIsNotAnsweredIsNotUsed(t *testing.T) {
+	for _, kept := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			lease := wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}
+			opens, renewed := 0, make(chan struct{})
+			s := &scripted{}
+			s.answer = func(ctx context.Context, r *wire.Request) (wire.Message, error) {
+				switch r.Op {
+				case wire.OpOpen:
+					return opened(lease), nil
+				case wire.OpOpenSession:
+					if opens++; opens == 2 {
+						close(renewed)
+					}
+				case wire.OpRelease:
+					<-ctx.Done()
+					return nil, ctx.Err()
+				case wire.OpReclaim:
+					if kept {
+						return &wire.ReclaimReply{Granted: []wire.Lease{lease}}, nil
+					}
+				case wire.OpGetAttr:
+					return &wire.AttrReply{Attr: vocab.Attr{Ino: 5, Mode: vocab.ModeRegular, Size: 23, Ctime: 1}}, nil
+				}
+				return nil, nil
+			}
+			c := s.mount(t)
+			h, err := c.OpenFile(t.Context(), Caller{}, 5, os.O_RDWR)
+			require.NoError(t, err)
+			go s.last().Call(t.Context(), wire.OpRecall, &wire.RecallRequest{Ino: 5, Epoch: 9}, wire.Bulk{}, nil)
+			time.Sleep(c.cfg.ExportTimeout + time.Second)
+			select {
+			case <-renewed:
+			default:
+				require.Fail(t, "the mount has not connected again")
+			}
+			synctest.Wait()
+			require.False(t, h.f.recalling || h.f.giving)
+			a, err := h.Attr(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, kept, a.Size == 0)
+			require.Equal(t, kept, h.f.lease == lease)
+		})
+	}
+}
