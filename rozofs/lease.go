@@ -136,6 +136,17 @@ func (c *Client) overtaken(ino vocab.Ino, epoch vocab.Epoch) bool {
 	return false
 }
 
+// connecting is called when the handlers of the last connection have ended and before anything
+// is asked on the next. Grants of the last are void from here on, so its recalls are forgotten:
+// exportd may not have had the answer, and then has the lease still, for this client to use or
+// to be recalled again.
+func (c *Client) connecting() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.connections.add()
+	clear(c.recalled)
+}
+
 // maxRecalled bounds the recalls that are remembered.
 const maxRecalled = 1 << 16
 
@@ -168,6 +179,9 @@ func (c *Client) recall(ctx context.Context, m wire.RecallRequest) error {
 	}
 	f.mu.Lock()
 	item := f.releaseItem(min(m.Keep, f.lease.Kind))
+	if f.lease.Epoch < m.Epoch { // nothing is kept: the grant is void here, so it must be there
+		item.Epoch, item.Keep = m.Epoch, wire.LeaseNone
+	}
 	f.giving = true
 	f.mu.Unlock()
 	done := make(chan error, 1)
@@ -211,8 +225,8 @@ func (c *Client) giveUp(ctx context.Context, f *file, item wire.ReleaseItem) err
 	err := c.release(ctx, item)
 	if err == nil {
 		f.mu.Lock()
-		if f.lease.Epoch == item.Epoch { // no newer grant has come in meanwhile
-			f.setLease(wire.Lease{Kind: item.Keep, Epoch: item.Epoch})
+		if f.lease.Epoch <= item.Epoch { // no newer grant has come in meanwhile
+			f.setLease(wire.Lease{Kind: min(item.Keep, f.lease.Kind), Epoch: item.Epoch})
 			f.uncommitted = false
 		}
 		f.mu.Unlock()

@@ -116,7 +116,7 @@ func (s *session) connect(ctx context.Context, addr string) (*wire.Conn, error) 
 
 func (s *session) open(ctx context.Context, conn *wire.Conn, old wire.OpenSessionReply) error {
 	req := wire.OpenSessionRequest{Export: s.c.cfg.Export, Name: s.c.cfg.Name, Resume: old.Session, Secret: old.Secret}
-	s.c.connections.add()
+	s.c.connecting()
 	sent := time.Now()
 	var reply wire.OpenSessionReply
 	_, err := conn.Call(ctx, wire.OpOpenSession, &req, wire.Bulk{}, &reply)

@@ -262,3 +262,65 @@ func TestALeaseWhoseReleaseIsNotAnsweredIsNotUsed(t *testing.T) {
 		})
 	}
 }
+
+// A recall has overtaken its grant, and its answer is lost with the connection: exportd has
+// the lease still. The mount takes it when it asks again.
+func TestARecallWhoseAnswerIsLostIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lease, opens := wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}, 0
+		s := &scripted{}
+		s.answer = func(ctx context.Context, r *wire.Request) (wire.Message, error) {
+			switch r.Op {
+			case wire.OpOpen:
+				if opens++; opens > 9 {
+					return nil, vocab.NotSupported
+				} else if opens == 1 {
+					_, err := r.Conn.Call(ctx, wire.OpRecall, &wire.RecallRequest{Ino: 5, Epoch: 9}, wire.Bulk{}, nil)
+					return nil, err
+				}
+				return opened(lease), nil
+			case wire.OpRelease:
+				go r.Conn.Close()
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return nil, nil
+		}
+		c := s.mount(t)
+		h, err := c.OpenFile(t.Context(), Caller{}, 5, os.O_RDWR)
+		require.NoError(t, err)
+		require.Equal(t, lease, h.f.lease)
+	})
+}
+
+// A write lease comes down to read, and exportd restarts before it answers: what it forgot is
+// not held when the repeated release is answered.
+func TestAnAnswerToAReleaseRestoresNoLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		releases := 0
+		s := &scripted{}
+		s.answer = func(ctx context.Context, r *wire.Request) (wire.Message, error) {
+			switch r.Op {
+			case wire.OpOpen:
+				return opened(wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}), nil
+			case wire.OpRelease:
+				if releases++; releases == 1 {
+					go r.Conn.Close()
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return &wire.Empty{}, nil
+			}
+			return nil, nil
+		}
+		c := s.mount(t)
+		h, err := c.OpenFile(t.Context(), Caller{}, 5, os.O_RDWR)
+		require.NoError(t, err)
+		_, err = s.last().Call(t.Context(), wire.OpRecall, &wire.RecallRequest{Ino: 5, Epoch: 9, Keep: wire.LeaseRead}, wire.Bulk{}, nil)
+		require.ErrorIs(t, err, vocab.Unavailable)
+		require.NoError(t, h.f.waitFor(t.Context(), func() bool { return !h.f.recalling }))
+		h.f.mu.Unlock()
+		require.Equal(t, 2, releases)
+		require.Equal(t, wire.LeaseNone, h.f.lease.Kind)
+	})
+}
