@@ -32,7 +32,7 @@ type Client struct {
 
 	mu        sync.Mutex // guards all below; taken before a file's mu
 	files     map[vocab.Ino]*file
-	recalled  map[vocab.Ino]vocab.Epoch // recalls that overtook the reply with the grant
+	recalled  map[vocab.Ino]vocab.Epoch // recalls that overtook the reply with the grant, on this connection
 	tidyRound int
 	closing   bool // Close has begun: files are given up even while open
 	closed    bool
@@ -41,6 +41,9 @@ type Client struct {
 
 	buffered budget
 	given    counter // counts write leases given up or lost
+	// connections counts those to exportd, each before leases are claimed on it or lost;
+	// changed under mu.
+	connections counter
 	// nameChanges counts operations of this client that may change the link
 	// count of a file whose attributes it caches.
 	nameChanges counter

@@ -31,6 +31,7 @@ type file struct {
 	acquiring bool        // an open request is under way
 	recalling bool        // the lease is being given up
 	giving    bool        // the release is under way, all being durable: the lease may be gone already
+	unsure    bool        // the release was not answered: giving and recalling last until reclaimed
 	gone      vocab.Epoch // of the last write lease that was given up or lost
 	given     uint64      // Client.given when a write lease was last given up or lost
 	holders   int         // calls that rely on the lease right now

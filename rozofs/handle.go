@@ -81,12 +81,12 @@ func (c *Client) CreateFile(ctx context.Context, who Caller, parent vocab.Ino, n
 		req.Want = wire.LeaseWrite
 	}
 	var reply wire.OpenReply
-	round := c.nameChanges.now()
+	round, conn := c.nameChanges.now(), c.connections.now()
 	if err := c.session.change(ctx, who, wire.OpCreate, &req, &reply); err != nil {
 		return nil, vocab.Attr{}, err
 	}
 	f := c.acquireFile(reply.Attr.Ino)
-	h, err := c.created(ctx, f, who, flags, &reply, round)
+	h, err := c.created(ctx, f, who, flags, &reply, round, conn)
 	if err != nil {
 		c.dropFile(f)
 		return nil, vocab.Attr{}, err
@@ -96,12 +96,12 @@ func (c *Client) CreateFile(ctx context.Context, who Caller, parent vocab.Ino, n
 	return h, f.attr, nil
 }
 
-func (c *Client) created(ctx context.Context, f *file, who Caller, flags int, reply *wire.OpenReply, round uint64) (*Handle, error) {
+func (c *Client) created(ctx context.Context, f *file, who Caller, flags int, reply *wire.OpenReply, round, conn uint64) (*Handle, error) {
 	f.mu.Lock()
 	fresh := f.lease.Kind == wire.LeaseNone && !f.acquiring && !f.recalling
 	f.mu.Unlock()
 	if fresh {
-		if err := f.granted(reply, round); err != nil {
+		if err := f.granted(reply, round, conn); err != nil {
 			return nil, err
 		}
 	}

@@ -48,17 +48,21 @@ func (f *file) letGo() {
 }
 
 func (f *file) acquire(ctx context.Context, who Caller, want wire.LeaseKind) error {
-	round := f.c.nameChanges.now()
+	round, conn := f.c.nameChanges.now(), f.c.connections.now()
 	req := wire.OpenRequest{Ino: f.ino, Want: want}
 	var reply wire.OpenReply
 	if err := f.c.session.change(ctx, who, wire.OpOpen, &req, &reply); err != nil {
 		return err
 	}
-	return f.granted(&reply, round)
+	return f.granted(&reply, round, conn)
 }
 
-// granted takes note of a lease and of the attributes that come with it.
-func (f *file) granted(reply *wire.OpenReply, round uint64) error {
+// granted takes note of a lease and of the attributes that come with it. round and conn are
+// the client's counters from before it asked. What was asked on an earlier connection counts
+// for nothing: exportd may have answered before a restart, in which it forgot the open and a
+// read lease, and the client did not claim them when it connected again. So the caller asks
+// once more.
+func (f *file) granted(reply *wire.OpenReply, round, conn uint64) error {
 	var coder *block.Coder
 	if reply.Attr.IsRegular() {
 		var err error
@@ -73,9 +77,12 @@ func (f *file) granted(reply *wire.OpenReply, round uint64) error {
 	defer f.c.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if conn != f.c.connections.now() {
+		return nil
+	}
 	overtaken := f.c.overtaken(f.ino, reply.Lease.Epoch)
-	// A restarted exportd has told of this lease when it was reclaimed, and it was given up
-	// before the open request was answered.
+	// Another request has brought the same lease, and it was given up before this one was
+	// answered.
 	overtaken = overtaken || reply.Lease.Kind == wire.LeaseWrite && reply.Lease.Epoch <= f.gone
 	f.known = true
 	attr := reply.Attr
@@ -129,6 +136,17 @@ func (c *Client) overtaken(ino vocab.Ino, epoch vocab.Epoch) bool {
 	return false
 }
 
+// connecting is called when the handlers of the last connection have ended and before anything
+// is asked on the next. Grants of the last are void from here on, so its recalls are forgotten:
+// exportd may not have had the answer, and then has the lease still, for this client to use or
+// to be recalled again.
+func (c *Client) connecting() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.connections.add()
+	clear(c.recalled)
+}
+
 // maxRecalled bounds the recalls that are remembered.
 const maxRecalled = 1 << 16
 
@@ -147,7 +165,10 @@ func (c *Client) rememberRecall(ino vocab.Ino, epoch vocab.Epoch) {
 
 // recall gives up a lease because another session needs the file.
 func (c *Client) recall(ctx context.Context, m wire.RecallRequest) error {
-	f := c.beginRecall(m.Ino, m.Epoch)
+	f, err := c.beginRecall(ctx, m.Ino, m.Epoch)
+	if err != nil {
+		return err
+	}
 	if f == nil {
 		item := wire.ReleaseItem{Commit: wire.Commit{Ino: m.Ino, Epoch: m.Epoch}}
 		return c.release(ctx, item)
@@ -158,6 +179,9 @@ func (c *Client) recall(ctx context.Context, m wire.RecallRequest) error {
 	}
 	f.mu.Lock()
 	item := f.releaseItem(min(m.Keep, f.lease.Kind))
+	if f.lease.Epoch < m.Epoch { // nothing is kept: the grant is void here, so it must be there
+		item.Epoch, item.Keep = m.Epoch, wire.LeaseNone
+	}
 	f.giving = true
 	f.mu.Unlock()
 	done := make(chan error, 1)
@@ -200,40 +224,70 @@ func (f *file) saveForRecall(ctx context.Context) error {
 // recall came: until exportd has answered nobody knows whether the lease is still there, so
 // it is not used.
 func (c *Client) giveUp(ctx context.Context, f *file, item wire.ReleaseItem) error {
-	defer f.endRecall()
 	err := c.release(ctx, item)
-	f.mu.Lock()
-	f.giving = false
-	if err == nil && f.lease.Epoch == item.Epoch { // no newer grant has come in meanwhile
-		f.setLease(wire.Lease{Kind: item.Keep, Epoch: item.Epoch})
-		f.uncommitted = false
-	}
-	f.mu.Unlock()
 	if err == nil {
+		f.mu.Lock()
+		if f.lease.Epoch <= item.Epoch { // no newer grant has come in meanwhile
+			f.setLease(wire.Lease{Kind: min(item.Keep, f.lease.Kind), Epoch: item.Epoch})
+			f.uncommitted = false
+		}
+		f.mu.Unlock()
 		c.invalidate(f.ino)
 	}
+	f.endRelease(err)
 	return err
 }
 
-// beginRecall blocks new use of the file and returns it. It returns nil if the
-// lease named is not known here: it was given up already, or its grant is still on
-// its way, which then finds it recalled.
-func (c *Client) beginRecall(ino vocab.Ino, epoch vocab.Epoch) *file {
+// endRelease ends the recall whose release has ended. If exportd has not answered it may have
+// given the lease to another mount, or may yet: the recall ends when exportd has said so, on
+// another connection, where nothing of this one arrives any more.
+func (f *file) endRelease(err error) {
+	f.mu.Lock()
+	f.unsure = f.giving && errors.Is(err, vocab.Unavailable)
+	unsure := f.unsure
+	if !unsure {
+		f.giving = false
+	}
+	f.mu.Unlock()
+	if unsure {
+		f.c.session.reconnect()
+	} else {
+		f.endRecall()
+	}
+}
+
+// endUnsure ends a recall whose release was not answered.
+func (f *file) endUnsure() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unsure {
+		f.unsure, f.giving, f.recalling = false, false, false
+		f.broadcast()
+	}
+}
+
+// beginRecall blocks new use of the file and returns it. It returns nil if no lease
+// is held here: the one named was given up already, or its grant is still on
+// its way, which then finds it recalled. It waits no longer than the connection lasts: who
+// is giving up the file now may wait for the next one, which is not there before this
+// recall has ended.
+func (c *Client) beginRecall(ctx context.Context, ino vocab.Ino, epoch vocab.Epoch) (*file, error) {
 	for {
 		f, changed := c.tryRecall(ino, epoch)
 		if changed == nil {
-			return f
+			return f, nil
 		}
 		select {
 		case <-changed:
-		case <-c.ctx.Done():
-			return nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
 		}
 	}
 }
 
 // tryRecall is one attempt of beginRecall. The channel, if any, tells when to try
-// again: one recall at a time, the other ends by its own context.
+// again: one recall at a time, the other ends by its own context. A newer lease than the one
+// held has taken its place at exportd, so its recall is that of both.
 func (c *Client) tryRecall(ino vocab.Ino, epoch vocab.Epoch) (*file, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,6 +301,8 @@ func (c *Client) tryRecall(ino vocab.Ino, epoch vocab.Epoch) (*file, <-chan stru
 	}
 	if f == nil || f.lease.Kind == wire.LeaseNone || f.lease.Epoch < epoch {
 		c.rememberRecall(ino, epoch)
+	}
+	if f == nil || f.lease.Kind == wire.LeaseNone {
 		return nil, nil
 	}
 	f.recalling = true
@@ -279,11 +335,17 @@ func (c *Client) release(ctx context.Context, items ...wire.ReleaseItem) error {
 	return c.session.change(ctx, Caller{}, wire.OpRelease, &req, &wire.Empty{})
 }
 
-// reclaimed takes what a restarted exportd says of what this file held. A read lease is
-// granted anew, and its recall may have overtaken that, as in granted.
+// reclaimed takes what exportd says of what this file held. A read lease is granted anew by
+// one that was restarted, and its recall may have overtaken that, as in granted. A lease that
+// is more than was held comes from a grant whose answer was lost: it is not entered, since the
+// attributes that this client knows are older.
 func (f *file) reclaimed(held wire.Held, granted wire.Lease) {
+	defer f.endUnsure()
 	if held.Lease.Kind == wire.LeaseWrite && granted.Kind < wire.LeaseWrite && !f.gave() {
 		f.lose(vocab.Errorf(vocab.Stale, "exportd gave the write lease to another mount"))
+		return
+	}
+	if granted.Kind > held.Lease.Kind {
 		return
 	}
 	f.c.mu.Lock()
@@ -292,10 +354,9 @@ func (f *file) reclaimed(held wire.Held, granted wire.Lease) {
 		granted.Kind = wire.LeaseNone
 	}
 	f.setLease(granted)
-	lost := f.lease.Kind < held.Lease.Kind
 	f.mu.Unlock()
 	f.c.mu.Unlock()
-	if lost {
+	if granted.Kind < held.Lease.Kind {
 		f.c.invalidate(f.ino)
 	}
 }
@@ -313,6 +374,7 @@ func (f *file) gave() bool {
 
 // lose forgets the lease and what was not durable under it.
 func (f *file) lose(why error) {
+	defer f.endUnsure()
 	f.mu.Lock()
 	had := f.lease.Kind
 	f.setLease(wire.Lease{})

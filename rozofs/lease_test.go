@@ -20,8 +20,8 @@ func TestARecallThatOvertakesAReclaimCounts(t *testing.T) {
 	c.files[5] = f
 	f.lease = wire.Lease{Kind: wire.LeaseRead, Epoch: 3}
 	held := f.heldNow()
-	known, again := c.tryRecall(5, 9)
-	require.Nil(t, known)
+	found, again := c.tryRecall(5, 9)
+	require.Same(t, f, found)
 	require.Nil(t, again)
 	f.reclaimed(held, wire.Lease{Kind: wire.LeaseRead, Epoch: 9})
 	require.Equal(t, wire.LeaseNone, f.lease.Kind)
@@ -32,16 +32,59 @@ func TestARecallThatOvertakesAReclaimCounts(t *testing.T) {
 	require.Len(t, invalidated, 1)
 }
 
-// The answer to an open request may be sent again by the next run of exportd, after the lease
-// has been reclaimed, used and given up: then it grants nothing.
+// A write lease was granted and the answer lost with exportd. When the lease is claimed, the
+// next run names it; the size that this client knows is from before another mount wrote.
+func TestAReclaimBringsNoLeaseThatWasNotHeld(t *testing.T) {
+	for _, had := range []wire.LeaseKind{wire.LeaseNone, wire.LeaseRead} {
+		c := &Client{files: map[vocab.Ino]*file{}, recalled: map[vocab.Ino]vocab.Epoch{}}
+		f := newFile(c, 5)
+		c.files[5] = f
+		f.known, f.lease, f.attr = true, wire.Lease{Kind: had, Epoch: 3}, vocab.Attr{Ino: 5, Size: 10}
+		f.reclaimed(f.heldNow(), wire.Lease{Kind: wire.LeaseWrite, Epoch: 9})
+		require.Equal(t, wire.Lease{Kind: had, Epoch: 3}, f.lease)
+		a, ok := c.overlay(vocab.Attr{Ino: 5, Size: 23, Ctime: 1}, 0, c.given.now())
+		require.True(t, ok)
+		require.EqualValues(t, 23, a.Size)
+	}
+}
+
+// While a mount that has a read lease asks for more, exportd may grant that and recall it,
+// all before the answer is read: then the read lease is gone too.
+func TestARecallOfANewerLeaseIsThatOfTheOneHeld(t *testing.T) {
+	c := &Client{files: map[vocab.Ino]*file{}, recalled: map[vocab.Ino]vocab.Epoch{}}
+	f := newFile(c, 5)
+	c.files[5] = f
+	f.lease = wire.Lease{Kind: wire.LeaseRead, Epoch: 3}
+	found, again := c.tryRecall(5, 9)
+	require.Nil(t, again)
+	require.Same(t, f, found)
+	require.True(t, f.recalling)
+	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}}, 0, 0))
+	require.Equal(t, wire.LeaseNone, f.lease.Kind, "the grant is void")
+}
+
+// What was answered on an earlier connection, and is read after the leases were claimed on
+// the next one, grants nothing.
+func TestAGrantOfAnEarlierConnectionIsVoid(t *testing.T) {
+	c := &Client{files: map[vocab.Ino]*file{}, recalled: map[vocab.Ino]vocab.Epoch{}}
+	f := newFile(c, 5)
+	conn := c.connections.now()
+	c.connections.add()
+	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseRead, Epoch: 9}}, 0, conn))
+	require.Equal(t, wire.LeaseNone, f.lease.Kind)
+	require.False(t, f.isHeld())
+}
+
+// The answer to a request may be read after another has brought the same lease, and that was
+// used and given up: then it grants nothing.
 func TestAGrantOfALeaseThatWasGivenUpIsVoid(t *testing.T) {
 	c := &Client{files: map[vocab.Ino]*file{}, recalled: map[vocab.Ino]vocab.Epoch{}}
 	f := newFile(c, 5)
 	f.setLease(wire.Lease{Kind: wire.LeaseWrite, Epoch: 9})
 	f.setLease(wire.Lease{})
-	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}}, 0))
+	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}}, 0, 0))
 	require.Equal(t, wire.LeaseNone, f.lease.Kind)
-	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 10}}, 0))
+	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 10}}, 0, 0))
 	require.Equal(t, wire.LeaseWrite, f.lease.Kind)
 }
 

@@ -26,10 +26,12 @@ const (
 type session struct {
 	c *Client
 
+	ending chan ending // to run: that the session shall be ended
+
 	mu      sync.Mutex // guards all below; never held while blocking
 	conn    *wire.Conn // nil while not connected
 	changed chan struct{}
-	reopen  chan struct{} // capacity 1: the session has expired
+	reopen  chan struct{} // capacity 1: the session has expired, or is to say what it holds
 
 	outdated atomic.Bool // a storage has another root than the table says
 	failed   error       // the first connection cannot be made: Mount ends with it
@@ -49,7 +51,10 @@ type request interface {
 }
 
 func newSession(c *Client) *session {
-	return &session{c: c, changed: make(chan struct{}), reopen: make(chan struct{}, 1), outstanding: map[uint64]struct{}{}, lowest: 1}
+	return &session{
+		c: c, ending: make(chan ending), changed: make(chan struct{}), reopen: make(chan struct{}, 1),
+		outstanding: map[uint64]struct{}{}, lowest: 1,
+	}
 }
 
 // run keeps the session alive until ctx ends.
@@ -111,6 +116,7 @@ func (s *session) connect(ctx context.Context, addr string) (*wire.Conn, error) 
 
 func (s *session) open(ctx context.Context, conn *wire.Conn, old wire.OpenSessionReply) error {
 	req := wire.OpenSessionRequest{Export: s.c.cfg.Export, Name: s.c.cfg.Name, Resume: old.Session, Secret: old.Secret}
+	s.c.connecting()
 	sent := time.Now()
 	var reply wire.OpenSessionReply
 	_, err := conn.Call(ctx, wire.OpOpenSession, &req, wire.Bulk{}, &reply)
@@ -129,7 +135,6 @@ func (s *session) open(ctx context.Context, conn *wire.Conn, old wire.OpenSessio
 	}
 	s.mu.Lock()
 	s.info = reply
-	s.renewed(sent, reply.TermMillis, reply.ServerTime)
 	s.mu.Unlock()
 	s.c.pool.update(reply.Storages)
 	if req.Resume != 0 {
@@ -137,6 +142,9 @@ func (s *session) open(ctx context.Context, conn *wire.Conn, old wire.OpenSessio
 			return err
 		}
 	}
+	s.mu.Lock()
+	s.renewed(sent, reply.TermMillis, reply.ServerTime) // not before it is known what is left
+	s.mu.Unlock()
 	s.publish(conn)
 	return nil
 }
@@ -190,6 +198,10 @@ func (s *session) serve(ctx context.Context, conn *wire.Conn) {
 		case <-conn.Done():
 			return
 		case <-s.reopen:
+			return
+		case e := <-s.ending:
+			e.done <- s.finish(e.ctx, conn)
+			<-ctx.Done()
 			return
 		case <-look.C:
 			if s.outdated.Swap(false) {
@@ -395,16 +407,35 @@ func (s *session) expired(conn *wire.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.conn == conn {
-		s.conn = nil
-		s.broadcast()
-		select {
-		case s.reopen <- struct{}{}:
-		default:
-		}
+		s.startAnew()
 	}
 }
 
-// close ends the session cleanly, if exportd can be reached.
+// reconnect makes run connect anew, and so ask exportd which leases are left.
+func (s *session) reconnect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.startAnew()
+}
+
+// startAnew is called with mu held.
+func (s *session) startAnew() {
+	s.conn = nil
+	s.broadcast()
+	select {
+	case s.reopen <- struct{}{}:
+	default:
+	}
+}
+
+// ending is a call of close that run serves.
+type ending struct {
+	ctx  context.Context
+	done chan error // capacity 1
+}
+
+// close ends the session cleanly, if exportd can be reached. Nothing uses it any more. That is
+// left to run, so that no renewal finds the session ended and opens another.
 func (s *session) close(ctx context.Context) error {
 	s.mu.Lock()
 	conn := s.conn
@@ -412,9 +443,26 @@ func (s *session) close(ctx context.Context) error {
 	if conn == nil {
 		return nil
 	}
+	e := ending{ctx, make(chan error, 1)}
+	select {
+	case s.ending <- e:
+		return <-e.done
+	case <-conn.Done():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// finish is close on the connection that is there. If that is lost, or the session is over
+// already, nothing else is: everything was given up before.
+func (s *session) finish(ctx context.Context, conn *wire.Conn) error {
 	var req wire.Head
 	s.head(&req, 0)
 	_, err := conn.Call(ctx, wire.OpCloseSession, &req, wire.Bulk{}, nil)
+	if conn.Err() != nil || errors.Is(err, vocab.NoSession) {
+		return nil
+	}
 	return err
 }
 

@@ -174,7 +174,6 @@ func (c *Client) giveUpAll(ctx context.Context, files []*file) error {
 	var items []wire.ReleaseItem
 	c.tellFinal(files)
 	for _, f := range files {
-		defer f.endRecall()
 		f.mu.Lock()
 		if f.known || f.lease.Kind != wire.LeaseNone {
 			item := f.releaseItem(wire.LeaseNone)
@@ -189,17 +188,12 @@ func (c *Client) giveUpAll(ctx context.Context, files []*file) error {
 		err = c.release(ctx, items...)
 	}
 	for _, f := range files {
-		f.mu.Lock()
-		f.giving = false
-		f.mu.Unlock()
+		if err == nil {
+			c.retired(f)
+		}
+		f.endRelease(err)
 	}
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		c.retired(f)
-	}
-	return nil
+	return err
 }
 
 // beginRetire blocks new use of the file, if nobody uses it right now.
