@@ -27,14 +27,15 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 	if sid == 0 {
 		return sum, vocab.Errorf(vocab.NoSpace, "cluster %d has no other storage with free space that can be reached", old.CID)
 	}
-	if err := s.beginMove(f); err != nil {
+	joined, err := s.beginMove(f)
+	if err != nil {
 		return sum, err
 	}
 	defer s.endMove(f)
 	to := *f
-	to.placement.Distribution = vocab.Distribution{CID: old.CID, Generation: old.Generation + 1, SIDs: slices.Clone(old.SIDs)}
+	to.placement.Distribution.SIDs = slices.Clone(old.SIDs)
 	to.placement.Distribution.SIDs[from] = sid
-	o.joining = []uint8{uint8(from)}
+	o.joining, o.joined = []uint8{uint8(from)}, joined
 	if sum, err = s.repair(&to, epoch, o); err == nil {
 		err = reachedAt(&sum, from)
 	}
@@ -47,7 +48,7 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 	if epoch, err = s.drawEpoch(); err != nil {
 		return sum, err
 	}
-	rest, err := s.repair(&to, epoch, repairOptions{})
+	rest, err := s.repair(&to, epoch, repairOptions{joining: o.joining, joined: joined})
 	if err == nil {
 		err = reachedAt(&rest, from)
 	}
@@ -57,18 +58,38 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 	if err != nil {
 		return sum, err
 	}
+	to.placement.Distribution.Generation = joined
 	return sum, s.commitMove(f, &to, from)
 }
 
-func (s *Server) beginMove(f *someFile) error {
+// beginMove gives the generation under which a storage may join, which no earlier attempt
+// had: what one that was given up has left may be other projections.
+func (s *Server) beginMove(f *someFile) (joined uint32, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, moving := s.moving[f.ino]; moving {
-		return vocab.Errorf(vocab.Busy, "it is being moved already")
+	_, moving := s.moving[f.ino]
+	if !moving {
+		s.moving[f.ino] = false
 	}
-	s.moving[f.ino] = false
-	return nil
+	s.mu.Unlock()
+	if moving {
+		return 0, vocab.Errorf(vocab.Busy, "it is being moved already")
+	}
+	err = s.own(f.exp, func(t *tx) error {
+		n, err := t.edit(f.ino)
+		if err == nil {
+			joined = n.lastJoined() + 1
+			n.joined = joined
+		}
+		return err
+	})
+	if err != nil {
+		s.endMove(f)
+	}
+	return joined, err
 }
+
+// lastJoined is the highest generation of the distribution that any storage knows.
+func (r *inode) lastJoined() uint32 { return max(r.joined, r.placement.Distribution.Generation) }
 
 func (s *Server) endMove(f *someFile) {
 	s.mu.Lock()

@@ -85,6 +85,7 @@ type inode struct {
 	entries   uint32          // of a directory
 	target    string          // of a symbolic link
 	placement vocab.Placement // of a regular file
+	joined    uint32          // of one, the last generation under which a storage was to join it; 0: none
 
 	index uint64 // command that wrote it, in this run of the program; not stored
 }
@@ -100,6 +101,9 @@ func (r *inode) Code(c *wire.Codec) {
 		c.String(&r.target, vocab.MaxSymlinkBytes)
 	case vocab.ModeRegular:
 		wire.CodePlacement(c, &r.placement)
+		if c.More() {
+			wire.U32(c, &r.joined)
+		}
 	}
 }
 

@@ -95,7 +95,8 @@ func (s *Server) repairDegraded(f someFile, epoch vocab.Epoch) error {
 type repairOptions struct {
 	rate    uint64
 	verify  bool
-	joining []uint8
+	joining []uint8            // positions
+	joined  uint32             // under which generation they join
 	some    func(bytes uint64) // called as bytes of the file are done; nil: not
 }
 
@@ -115,7 +116,7 @@ func (s *Server) repair(f *someFile, epoch vocab.Epoch, o repairOptions) (sum wi
 	if by == nil {
 		return sum, vocab.Errorf(vocab.Unavailable, "none of its storages can be reached")
 	}
-	req := wire.RepairRequest{SettleRequest: m, Rate: o.rate, Verify: o.verify, Joining: o.joining}
+	req := wire.RepairRequest{SettleRequest: m, Rate: o.rate, Verify: o.verify, Joining: o.joining, Generation: o.joined}
 	for {
 		var reply wire.RepairReply
 		if err := s.request(by, &req.Target, wire.OpRepair, &req, &reply); err != nil {

@@ -44,8 +44,8 @@ func (s *Server) removeOrphansAt(ctx context.Context, sto *storage) (removed uin
 	return removed, nil
 }
 
-// removeThese deletes those of the files that are orphans on the storage. What it has of a
-// file from a later generation than the present one stays: it may be joining.
+// removeThese deletes those of the files that are orphans on the storage. What joins a file
+// later than that was found does so under a later generation, and stays.
 func (s *Server) removeThese(sto *storage, fids []vocab.FID) (removed uint64, err error) {
 	orphans := map[uint32][]vocab.FID{} // by the generation below which they go
 	for _, fid := range fids {
@@ -89,7 +89,8 @@ func (s *Server) isOrphan(sto *storage, fid vocab.FID) (below uint32, orphan boo
 	case !n.attr.IsRegular() || n.placement.FID != fid:
 		return 0, true, nil
 	case x.VID != sto.place.vid || position(&n.placement, sto.place.id) < 0:
-		return n.placement.Distribution.Generation + 1, true, nil
+		_, moving := s.moving[fid.Ino()]
+		return n.lastJoined() + 1, !moving, nil
 	}
 	return 0, false, nil
 }

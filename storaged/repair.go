@@ -36,6 +36,9 @@ func (s *Server) repair(ctx context.Context, r *wire.Request) (wire.Message, wir
 		if req.Rate > 0 {
 			p.pace = rate.NewLimiter(rate.Limit(req.Rate), repairBurst)
 		}
+		for _, at := range req.Joining {
+			w.generation[at] = max(req.Generation, w.generation[at])
+		}
 		return p.run(ctx)
 	})
 	return reply, wire.Bulk{}, err
@@ -126,7 +129,7 @@ func (w *repairer) join(ctx context.Context) error {
 func (w *repairer) mark(ctx context.Context, position int, partial, join bool) error {
 	req := wire.MarkRequest{
 		Target: w.target(position), FID: w.fid, PayloadBytes: uint32(w.coder.RoomAt(position)),
-		Generation: w.req.Placement.Distribution.Generation, Partial: partial, Join: join,
+		Generation: w.generation[position], Partial: partial, Join: join,
 	}
 	var reply wire.BootReply
 	buf, err := w.call(ctx, position, wire.OpMark, &req, wire.Bulk{}, &reply)

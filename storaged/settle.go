@@ -53,6 +53,7 @@ func (s *Server) settling(ctx context.Context, r *wire.Request, places chan stru
 	w := &settler{
 		s: s, req: req, coder: coder, fid: req.Placement.FID, peers: make([]*wire.Conn, len(sids)),
 		boots: make([]vocab.Boot, len(sids)), seen: make([]vocab.Version, len(sids)), at: make([]int, layout.Forward), version: vocab.Version{Epoch: req.Epoch},
+		generation: slices.Repeat([]uint32{req.Placement.Distribution.Generation}, len(sids)),
 	}
 	w.dial(ctx)
 	if err := do(w); err != nil {
@@ -72,6 +73,8 @@ type settler struct {
 	seen    []vocab.Version // by position: what it said to be final when it was looked at to be repaired
 	at      []int           // by projection: the position that gets it
 	version vocab.Version   // the last that was given
+
+	generation []uint32 // by position: of the distribution, under which it takes part
 }
 
 func (w *settler) run(ctx context.Context) error {
@@ -204,8 +207,8 @@ func (w *settler) target(position int) wire.Target {
 	return wire.Target{ID: a.ID, Incarnation: a.Incarnation, Session: w.req.Session, Epoch: w.req.Epoch}
 }
 
-func (w *settler) runOf(first uint64, count int) wire.Run {
-	return wire.Run{FID: w.fid, Generation: w.req.Placement.Distribution.Generation, First: first, Count: uint32(count)}
+func (w *settler) runOf(position int, first uint64, count int) wire.Run {
+	return wire.Run{FID: w.fid, Generation: w.generation[position], First: first, Count: uint32(count)}
 }
 
 func (w *settler) call(ctx context.Context, position int, op wire.Op, m wire.Message, bulk wire.Bulk, reply wire.Message) (*wire.Buffer, error) {
@@ -298,7 +301,7 @@ func (w *settler) read(ctx context.Context, position int, first uint64, count in
 // fetch is read with the payloads in a buffer, which the caller releases.
 func (w *settler) fetch(ctx context.Context, position int, first uint64, count int, below vocab.Version) ([]held, *wire.Buffer, error) {
 	var reply wire.ReadReply
-	req := wire.ReadRequest{Target: w.target(position), Run: w.runOf(first, count), Below: below}
+	req := wire.ReadRequest{Target: w.target(position), Run: w.runOf(position, first, count), Below: below}
 	buf, err := w.call(ctx, position, wire.OpRead, &req, wire.Bulk{}, &reply)
 	if err != nil {
 		return nil, nil, err
@@ -415,7 +418,7 @@ func (w *settler) write(ctx context.Context, b uint64, v vocab.Version, all []he
 func (w *settler) put(ctx context.Context, position int, first uint64, count int, slots wire.Bulk, final vocab.Version, sync bool) error {
 	var reply wire.WriteReply
 	req := wire.WriteRequest{
-		Target: w.target(position), Run: w.runOf(first, count), PayloadBytes: uint32(w.coder.RoomAt(position)),
+		Target: w.target(position), Run: w.runOf(position, first, count), PayloadBytes: uint32(w.coder.RoomAt(position)),
 		Final: final, Seen: w.seen[position], Sync: sync,
 	}
 	buf, err := w.call(ctx, position, wire.OpWrite, &req, slots, &reply)
@@ -454,7 +457,7 @@ func (w *settler) discard(ctx context.Context, first uint64, count int) error {
 
 func (w *settler) discardAt(ctx context.Context, position int, first uint64, count int, v vocab.Version) error {
 	var reply wire.BootReply
-	req := wire.DiscardRequest{Target: w.target(position), Run: w.runOf(first, count), Version: v}
+	req := wire.DiscardRequest{Target: w.target(position), Run: w.runOf(position, first, count), Version: v}
 	buf, err := w.call(ctx, position, wire.OpDiscard, &req, wire.Bulk{}, &reply)
 	buf.Release()
 	return w.took(position, reply.Boot, err)

@@ -367,16 +367,18 @@ func (m *SettleRequest) Code(c *Codec) {
 // reached what the spares have is discarded. Fenced is not used; Final is up to which
 // exportd knows all versions to be final: the storages forget what they were told.
 //
-// The storages that a new generation adds to the distribution are named in Joining: what they
-// have of the file from an earlier membership goes first, and they cannot tell of its blocks
-// until they have all.
+// The storages that are to be added to the distribution are named in Joining: what they
+// have of the file from below Generation goes first, and they cannot tell of its blocks
+// until they have all. They alone take part under Generation; the others under that of the
+// placement, which clients may still be using.
 type RepairRequest struct {
 	SettleRequest
-	From    uint64
-	Rate    uint64      // bytes per second of slots that it may write, and with Verify check; 0: any
-	Verify  bool        // check payloads, not headers alone
-	Joining []uint8     // positions
-	SoFar   RepairReply // of the request that this one goes on with
+	From       uint64
+	Rate       uint64      // bytes per second of slots that it may write, and with Verify check; 0: any
+	Verify     bool        // check payloads, not headers alone
+	Joining    []uint8     // positions
+	Generation uint32      // of the distribution, if they join
+	SoFar      RepairReply // of the request that this one goes on with
 }
 
 // Code implements Message.
@@ -386,6 +388,7 @@ func (m *RepairRequest) Code(c *Codec) {
 	U64(c, &m.Rate)
 	c.Bool(&m.Verify)
 	Slice(c, &m.Joining, vocab.MaxSafe, 1, func(c *Codec, p *uint8) { U8(c, p) })
+	U32(c, &m.Generation)
 	m.SoFar.Code(c)
 }
 
