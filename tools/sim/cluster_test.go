@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,8 +64,10 @@ type (
 	}
 	storageNode struct {
 		node
-		sid  vocab.SID
-		disk *memdisk.Disk
+		sid         vocab.SID
+		incarnation vocab.Incarnation // of the root that lies on its disk
+		disk        *memdisk.Disk
+		free        atomic.Uint64 // bytes, as it says
 	}
 )
 
@@ -113,18 +116,35 @@ func (n *node) kill(silent bool) {
 	_ = n.stop() // on a disk without power it may well fail
 }
 
-// disk gives a storaged that starts the disk as it is now.
-func (n *storageNode) open(string) (disk.Disk, error) { return n.disk, nil }
+// open gives a storaged that starts the disk as it is now.
+func (n *storageNode) open(string) (disk.Disk, error) { return spacious{n.disk, n}, nil }
+
+// spacious is a disk of which the node says how much is free.
+type spacious struct {
+	*memdisk.Disk
+	n *storageNode
+}
+
+func (d spacious) Space() (total, free uint64, err error) { return 1 << 40, d.n.free.Load(), nil }
+
+// replaceDisk puts an empty root in place of what there was.
+func (n *storageNode) replaceDisk() error {
+	n.disk = memdisk.New()
+	n.incarnation += 100
+	return storaged.InitDisk(n.disk, storaged.Identity{Cluster: clusterID, ID: n.id(), Incarnation: n.incarnation})
+}
+
+func (n *storageNode) id() vocab.StorageID { return vocab.StorageID{CID: 1, SID: n.sid} }
 
 func newCluster(ep *episode, layout vocab.Layout, systematic bool) *cluster {
 	c := &cluster{ep: ep, layout: layout, net: newNetwork(ep.seed)}
 	storages := make([]exportd.Storage, ep.storages)
 	for i := range storages {
 		sid := vocab.SID(i + 1)
-		n := &storageNode{sid: sid, disk: memdisk.New()}
+		n := &storageNode{sid: sid, incarnation: vocab.Incarnation(sid)}
 		n.node = node{ep: ep, name: fmt.Sprintf("storage%d", sid)}
-		identity := storaged.Identity{Cluster: clusterID, ID: vocab.StorageID{CID: 1, SID: sid}, Incarnation: vocab.Incarnation(100 + i)}
-		ep.require(storaged.InitDisk(n.disk, identity))
+		n.free.Store(1 << 39)
+		ep.require(n.replaceDisk())
 		n.make = func() (server, error) {
 			return storaged.New(storaged.Config{
 				Roots: []storaged.RootConfig{{CID: 1, SID: sid, Path: "/" + n.name}}, OpenDisk: n.open, Dial: c.net.dialer(n.name),
@@ -150,6 +170,9 @@ func newCluster(ep *episode, layout vocab.Layout, systematic bool) *cluster {
 	}
 	return c
 }
+
+// most is how many storages a file can do without.
+func (c *cluster) most() int { return int(c.layout.Forward - c.layout.Inverse) }
 
 func (c *cluster) start() {
 	for _, n := range c.storages {

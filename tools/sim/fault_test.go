@@ -31,14 +31,16 @@ type faults struct {
 	next   int
 	busy   map[string]bool                  // nodes that something happens to
 	rotten map[string]map[*storageNode]bool // slot file → storages
-	seen   map[string]int                   // faults by name, that happened
+	lost   map[*storageNode]int             // not rebuilt yet → which loss, of losses
+	losses int
+	seen   map[string]int // faults by name, that happened
 }
 
 // planFaults draws what is to happen in about so many messages.
 func (ep *episode) planFaults(messages int) *faults {
-	f := &faults{ep: ep, busy: map[string]bool{}, rotten: map[string]map[*storageNode]bool{}, seen: map[string]int{}}
+	f := &faults{ep: ep, busy: map[string]bool{}, rotten: map[string]map[*storageNode]bool{}, lost: map[*storageNode]int{}, seen: map[string]int{}}
 	r := ep.rand("faults")
-	for range r.IntN(10) {
+	for range r.IntN(12) {
 		at := 200 + r.IntN(messages)
 		f.plan = append(f.plan, f.draw(r, at))
 	}
@@ -98,7 +100,7 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 	n := c.storages[r.IntN(len(c.storages))]
 	silent := r.IntN(3) == 0
 	span := f.span(r)
-	switch r.IntN(12) {
+	switch r.IntN(19) {
 	case 0, 1:
 		return fault{at, fmt.Sprintf("power of %s is lost for %v, silent %v", n.name, span, silent), func() { f.outage(&n.node, span, func() { n.kill(silent) }) }}
 	case 2:
@@ -124,13 +126,24 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 		return fault{at, fmt.Sprintf("slow link, up to %v, for %v", most, span), func() { f.slow(a(), b(), most, span) }}
 	case 10:
 		nth, disk := 1+r.IntN(4), n
-		if r.IntN(2) == 0 {
-			return fault{at, fmt.Sprintf("fdatasync number %d from now on fails on %s, replaced after %v", nth, n.name, span), func() { f.failSync(disk, nth, span) }}
-		}
 		if !fullDisks {
 			return fault{at, "cut of all connections of " + n.name, func() { c.net.cut(n.name, "") }}
 		}
 		return fault{at, fmt.Sprintf("ENOSPC on %s from write %d on for %v", n.name, nth, span), func() { f.fill(disk, nth, span) }}
+	case 11, 12:
+		what, then := f.afterwards(r)
+		return fault{at, fmt.Sprintf("loss of the disk of %s, down %v, silent %v, %s", n.name, span, silent, what), func() { f.loseRoot(n, silent, span, then) }}
+	case 13:
+		return fault{at, "scrub", f.scrub}
+	case 14:
+		what, then := f.afterwards(r)
+		return fault{at, fmt.Sprintf("drain of %s for %v at most, %s", n.name, 4*span, what), func() { f.drain(n, 4*span, then) }}
+	case 15:
+		seed := r.Uint64()
+		return fault{at, "balance", func() { f.balance(rand.New(rand.NewPCG(seed, 1))) }}
+	case 16, 17:
+		nth, op, lost := 1+r.IntN(6), []string{"datasync", "write", "read", "syncdir"}[r.IntN(4)], r.IntN(2) == 0
+		return fault{at, fmt.Sprintf("%s number %d from now on fails on %s, repaired after %v, disk lost %v", op, nth, n.name, span, lost), func() { f.failDisk(n, op, nth, span, lost) }}
 	default:
 		seed := r.Uint64()
 		return fault{at, fmt.Sprintf("rot of a slot file on %s", n.name), func() { f.rot(n, rand.New(rand.NewPCG(seed, 1))) }}
@@ -191,15 +204,15 @@ func ofContent(name string) bool {
 	return strings.HasPrefix(name, "slots/") || strings.HasPrefix(name, "journal/")
 }
 
-// failSync has the nth fdatasync from now on fail and from then on all, until the machine
-// is started anew.
-func (f *faults) failSync(n *storageNode, nth int, span time.Duration) {
+// failDisk has the nth call of a kind from now on fail, and from then on all, until the
+// machine is started anew, with the same disk or an empty one. The storaged takes the disk out
+// of service by itself.
+func (f *faults) failDisk(n *storageNode, op string, nth int, span time.Duration, lost bool) {
 	if !f.take(n.name) {
 		return
 	}
-	defer f.give(n.name)
 	n.disk.SetFault(func(c memdisk.Call) error {
-		if c.Op != "datasync" || !ofContent(c.Name) {
+		if c.Op != op || !ofContent(c.Name) {
 			return nil
 		}
 		if nth--; nth > 0 {
@@ -208,8 +221,18 @@ func (f *faults) failSync(n *storageNode, nth int, span time.Duration) {
 		return syscall.EIO
 	})
 	time.Sleep(span)
-	n.kill(false)
-	f.ep.report(n.start())
+	token, replaced := 0, false
+	if lost {
+		token, replaced = f.replaceDisk(n, false, 0)
+	}
+	if !replaced {
+		n.kill(false)
+		f.ep.report(n.start())
+	}
+	f.give(n.name)
+	if replaced {
+		f.awaitWhole(n, token)
+	}
 }
 
 // fill has writes fail for want of space.
@@ -247,8 +270,7 @@ func (f *faults) rot(n *storageNode, r *rand.Rand) {
 	if f.rotten[name] == nil {
 		f.rotten[name] = map[*storageNode]bool{}
 	}
-	most := int(f.ep.c.layout.Forward - f.ep.c.layout.Inverse)
-	if len(f.rotten[name]) == most && !f.rotten[name][n] {
+	if !f.bearable(f.rotten[name], n) {
 		return
 	}
 	if off, ok := n.disk.Flip(name, r); ok {

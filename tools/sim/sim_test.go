@@ -222,40 +222,47 @@ func (ep *episode) finish() {
 		ep.report(c.finish())
 	}
 	ep.at = nil
-	ep.await("nothing waits to be settled or repaired", func() bool {
-		s := ep.c.exportServer()
-		settle, repair := s.Unfinished()
-		return settle == 0 && repair == 0
-	})
+	ep.awaitRest()
 	for _, err := range ep.c.exportServer().Check(context.Background()) {
 		ep.problem("the records of exportd: %v", err)
 	}
+	reader := ep.newReader()
+	ep.checkNames(reader)
+	all := ep.readAll(reader)
+	for _, n := range ep.c.storages {
+		ep.readWithout(reader, all, n)
+	}
+	ep.endReader(reader) // its leases keep scrubs from knowing that all is final
+	ep.scrubTwice()
+	reader = ep.newReader()
+	for i := range ep.c.storages {
+		var gone []*storageNode
+		for j := range ep.c.most() {
+			gone = append(gone, ep.c.storages[(i+j*(1+i%2))%len(ep.c.storages)])
+		}
+		ep.readWithout(reader, all, gone...)
+	}
+	ep.endReader(reader)
+}
+
+// newReader mounts one more client, when the others have ended.
+func (ep *episode) newReader() *client {
 	ep.nextID++
 	reader, err := ep.newClient(ep.nextID)
 	ep.require(err)
 	ep.at = append(ep.at, reader)
-	ep.checkNames(reader)
-	all := ep.readAll(reader, nil)
-	for _, n := range ep.c.storages {
-		ep.require(n.stop())
-		ep.note("sim", "%s is missing", n.name)
-		for file, found := range ep.readAll(reader, n) {
-			if !slices.Equal(found, all[file]) {
-				ep.problem("file %d reads %v without %s, before it was %v", file, found, n.name, all[file])
-				ep.note("sim", "what lies where:\n%s", ep.versions(ep.fids[file]))
-			}
-		}
-		ep.require(n.start())
-	}
+	return reader
+}
+
+func (ep *episode) endReader(reader *client) {
 	ep.at = nil
 	ep.report(reader.finish())
 }
 
 // readAll reads every file, but for those that cannot bear that a storage is missing since
 // they have rotted on others.
-func (ep *episode) readAll(c *client, missing *storageNode) map[int][]cells {
+func (ep *episode) readAll(c *client, missing ...*storageNode) map[int][]cells {
 	all := map[int][]cells{}
-	most := int(ep.c.layout.Forward - ep.c.layout.Inverse)
 	for _, name := range slices.Sorted(maps.Keys(ep.names.file)) {
 		file := ep.names.file[name]
 		if ep.names.unsure[name] || all[file] != nil {
@@ -268,14 +275,12 @@ func (ep *episode) readAll(c *client, missing *storageNode) map[int][]cells {
 		}
 		o.uses.Done()
 		ep.fids[file] = ep.fidOf(o)
-		rotten := maps.Clone(ep.faults.rottenOn(ep.fids[file].String()))
-		if missing != nil {
-			if rotten == nil {
-				rotten = map[*storageNode]bool{}
-			}
-			rotten[missing] = true
+		gone := map[*storageNode]bool{}
+		maps.Copy(gone, ep.faults.rottenOn(ep.fids[file].String()))
+		for _, n := range missing {
+			gone[n] = true
 		}
-		if len(rotten) > most {
+		if len(gone) > ep.c.most() {
 			continue
 		}
 		c.stat(o)
@@ -323,7 +328,8 @@ func (ep *episode) checkNames(c *client) {
 func (ep *episode) await(what string, ok func() bool) {
 	for began := time.Now(); !ok(); {
 		if time.Since(began) > patience {
-			ep.fail("not within %v: %s", patience, what)
+			all, _ := ep.c.tasks(running)
+			ep.fail("not within %v: %s; tasks that run: %+v", patience, what, all)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

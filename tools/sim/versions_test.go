@@ -12,7 +12,7 @@ import (
 // versions describes what each storage has of a file, for the report of one that reads wrong.
 func (ep *episode) versions(fid vocab.FID) string {
 	var b strings.Builder
-	for i, n := range ep.c.storages {
+	for _, n := range ep.c.storages {
 		if !n.up() {
 			fmt.Fprintf(&b, "%s is missing\n", n.name)
 			continue
@@ -23,7 +23,7 @@ func (ep *episode) versions(fid vocab.FID) string {
 			continue
 		}
 		req := wire.BlocksRequest{
-			Target: wire.Target{ID: vocab.StorageID{CID: 1, SID: n.sid}, Incarnation: vocab.Incarnation(100 + i), Session: 1 << 63, Epoch: 1 << 62},
+			Target: wire.Target{ID: n.id(), Incarnation: n.incarnation, Session: 1 << 63, Epoch: 1 << 62},
 			FID:    fid,
 		}
 		var reply wire.VersionsReply
