@@ -26,7 +26,7 @@ type storage struct {
 	root          wire.StorageRoot  // as last heard; Health is what exportd makes of it
 	found         vocab.Incarnation // of a root that replaces the known one; 0: there is none
 	partial       bool              // the storaged says that the root is not whole
-	empty         bool              // the root that was found never had anything
+	empty         bool              // the root that was found never had anything, or lacks what it should have
 }
 
 // daemon is a storaged: one connection, however many storages it serves.
@@ -224,7 +224,8 @@ func (s *Server) judge(sto *storage, r *wire.StorageRoot, err error) bool {
 	}
 	sto.found, sto.partial, sto.empty = 0, false, false
 	if r != nil {
-		sto.partial, sto.empty = r.Health == wire.HealthPartial, r.Health == wire.HealthNew
+		sto.partial = r.Health == wire.HealthPartial
+		sto.empty = r.Health == wire.HealthNew || sto.partial // marked by us, and then we ended
 		if now.Health == wire.HealthReplaced && r.Health.Serves() {
 			sto.found = r.Incarnation
 		}

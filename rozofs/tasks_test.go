@@ -564,3 +564,25 @@ func TestRepairLooksAgainWhenADiscardWasForgotten(t *testing.T) {
 	c.allWhole()
 	c.surviveLosses(files{"f": data})
 }
+
+// exportd may end after it has marked an empty root and before it knows that one.
+func TestARootThatIsMarkedAlreadyIsRebuilt(t *testing.T) {
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	all := c.fill(m, 12)
+	m.close()
+	c.allAtHome()
+	c.export.stop()
+	c.replaceRoot(0)
+	c.restartStorage(0)
+	id, err := storaged.ReadRoot(c.storages[0].root)
+	require.NoError(t, err)
+	conn := c.dial(0)
+	mark := wire.MarkRequest{Target: wire.Target{ID: id.ID, Incarnation: id.Incarnation, Epoch: 1}, Partial: true}
+	_, err = conn.Call(t.Context(), wire.OpMark, &mark, wire.Bulk{}, &wire.BootReply{})
+	require.NoError(t, err)
+	conn.Close()
+	c.export.start()
+	c.taskOf(wire.TaskRebuild, 0)
+	c.surviveLosses(all)
+}
