@@ -42,11 +42,12 @@ var ops = map[wire.Op]server{
 	wire.OpCancelTask:   (*Server).cancelTask,
 }
 
-// handle serves one request of a client. What Close overtakes is not answered: its
-// connection is about to end, and the client repeats the request with the next run.
+// handle serves one request of a client. What Close, or a failure of the store, overtakes
+// is not answered: its connection is about to end, and the client repeats the request with
+// the next run.
 func (s *Server) handle(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
 	m, err := s.serve(ctx, r)
-	if errors.Is(err, errClosing) {
+	if errors.Is(err, errClosing) || err != nil && s.failure() != nil {
 		<-ctx.Done()
 	}
 	return m, wire.Bulk{}, err

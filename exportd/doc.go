@@ -83,7 +83,7 @@
 // # Concurrency and failures
 //
 // All exported methods may be called at the same time. Close joins every
-// goroutine. When the metadata store fails, nothing is acknowledged any more and
-// every request is answered with the reason: memory and disk may differ then, and
-// only a restart tells.
+// goroutine. When the metadata store fails memory and disk may differ, and only a
+// restart tells: nothing is answered any more, connections end and Serve returns, or
+// the store ends the process. To clients that is a pause.
 package exportd

@@ -206,7 +206,18 @@ func (s *Server) awaitDurable(index uint64) error {
 	if index <= s.durable.Load() {
 		return nil
 	}
-	if err := s.db.LogData(nil, pebble.Sync); err != nil {
+	b := s.db.NewBatch()
+	err := b.LogData(nil, nil)
+	if err == nil {
+		err = s.db.ApplyNoSyncWait(b, pebble.Sync) // LogData of the DB panics when the sync fails
+	}
+	if err == nil {
+		err = b.SyncWait()
+	}
+	if err == nil {
+		err = b.Close()
+	}
+	if err != nil {
 		s.fail(err)
 		return s.failure()
 	}
@@ -214,11 +225,13 @@ func (s *Server) awaitDurable(index uint64) error {
 	return nil
 }
 
-// fail stops the server from acknowledging anything: memory and disk may differ.
+// fail stops the server: memory and disk may differ. Nothing is answered any more, Serve
+// returns, and clients wait for the next run.
 func (s *Server) fail(err error) {
 	failure := vocab.Errorf(vocab.Internal, "the metadata store failed, restart exportd when its disk is in order: %v", err)
 	if s.failed.CompareAndSwap(nil, &failure) {
 		s.log.Error("the metadata store failed; nothing is acknowledged any more", "err", fmt.Sprint(err))
+		s.background.Go(func() { _ = s.wire.Close() }) // always nil
 	}
 }
 

@@ -160,8 +160,9 @@ func hostName() string {
 // Cluster is the identity of the installation.
 func (s *Server) Cluster() vocab.ClusterID { return s.store.cluster }
 
-// Serve answers clients that connect to l until Close, which makes it return nil.
-func (s *Server) Serve(l net.Listener) error { return s.wire.Serve(l) }
+// Serve answers clients that connect to l until Close, which makes it return nil, or until
+// the metadata store fails, which it returns.
+func (s *Server) Serve(l net.Listener) error { return errors.Join(s.wire.Serve(l), s.failure()) }
 
 // Close ends all connections and background work and flushes the metadata.
 // Sessions stay: clients resume them with the next run.
