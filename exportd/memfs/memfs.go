@@ -24,7 +24,7 @@ func New() FS { return over(vfs.NewCrashableMem()) }
 func over(mem *vfs.MemFS) FS {
 	f := FS{mem: mem, fault: new(atomic.Pointer[func(errorfs.Op) error])}
 	f.FS = errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if do := f.fault.Load(); do != nil {
+		if do := f.fault.Load(); do != nil && *do != nil {
 			return (*do)(op)
 		}
 		return nil
@@ -33,7 +33,7 @@ func over(mem *vfs.MemFS) FS {
 }
 
 // SetFault has do asked before each operation, also by several at the same time: what it
-// returns is the outcome, nil being success.
+// returns is the outcome, nil being success. A nil do ends that.
 func (f FS) SetFault(do func(errorfs.Op) error) { f.fault.Store(&do) }
 
 // LosePower returns the file system as it is when the power is back, without faults. Servers

@@ -159,7 +159,11 @@ func newCluster(ep *episode, layout vocab.Layout, systematic bool) *cluster {
 	c.export = &exportNode{fs: memfs.New()}
 	c.export.node = node{ep: ep, name: "export"}
 	rnd := ep.rand("crash export")
-	c.export.crash = func() { c.export.fs = c.export.fs.LosePower(rnd) }
+	c.export.crash = func() {
+		old := c.export.fs
+		c.export.fs = old.LosePower(rnd)
+		old.SetFault(nil) // Pebble panics when what it does at its end fails
+	}
 	c.export.make = func() (server, error) {
 		return exportd.New(exportd.Config{
 			Dir: "meta", FS: c.export.fs, Cluster: clusterID, Dial: c.net.dialer("export"), CacheBytes: 1 << 20, CacheInodes: 50,

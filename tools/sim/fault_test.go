@@ -7,8 +7,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/rozofs-go/rozo/storaged/disk/memdisk"
 )
@@ -100,7 +103,7 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 	n := c.storages[r.IntN(len(c.storages))]
 	silent := r.IntN(3) == 0
 	span := f.span(r)
-	switch r.IntN(19) {
+	switch r.IntN(20) {
 	case 0, 1:
 		return fault{at, fmt.Sprintf("power of %s is lost for %v, silent %v", n.name, span, silent), func() { f.outage(&n.node, span, func() { n.kill(silent) }) }}
 	case 2:
@@ -144,6 +147,9 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 	case 16, 17:
 		nth, op, lost := 1+r.IntN(6), []string{"datasync", "write", "read", "syncdir"}[r.IntN(4)], r.IntN(2) == 0
 		return fault{at, fmt.Sprintf("%s number %d from now on fails on %s, repaired after %v, disk lost %v", op, nth, n.name, span, lost), func() { f.failDisk(n, op, nth, span, lost) }}
+	case 18:
+		nth := 1 + r.Int64N(20)
+		return fault{at, fmt.Sprintf("sync number %d from now on fails for exportd, replaced after %v", nth, span), func() { f.failExport(nth, span) }}
 	default:
 		seed := r.Uint64()
 		return fault{at, fmt.Sprintf("rot of a slot file on %s", n.name), func() { f.rot(n, rand.New(rand.NewPCG(seed, 1))) }}
@@ -233,6 +239,28 @@ func (f *faults) failDisk(n *storageNode, op string, nth int, span time.Duration
 	if replaced {
 		f.awaitWhole(n, token)
 	}
+}
+
+// failExport has the nth sync of exportd's log from now on fail, and from then on all, until
+// its machine is started anew. exportd ends by itself.
+func (f *faults) failExport(nth int64, span time.Duration) {
+	x := f.ep.c.export
+	if !f.take(x.name) {
+		return
+	}
+	defer f.give(x.name)
+	var left atomic.Int64
+	left.Store(nth)
+	x.fs.SetFault(func(op errorfs.Op) error {
+		isSync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
+		if isSync && path.Ext(op.Path) == ".log" && left.Add(-1) <= 0 {
+			return syscall.EIO
+		}
+		return nil
+	})
+	time.Sleep(span)
+	x.kill(false)
+	f.ep.report(x.start())
 }
 
 // fill has writes fail for want of space.
