@@ -16,12 +16,24 @@
 //   - a client crashes and another mounts in its place;
 //   - connections are cut, nodes cannot reach each other, links are slow;
 //   - bits turn in slot files, on at most forward − inverse storages of a file;
-//   - fdatasync fails on a storage, until its machine is started anew;
+//   - fdatasync, writes, reads or syncs of directories fail on a storage, until its machine
+//     is started anew, with the same disk or an empty one;
+//   - a storage's disk is lost and an empty one put in its place: the rebuild begins by itself,
+//     while exportd or a storage loses its power, perhaps, or the new disk is lost too;
+//   - syncs of exportd's log fail: it ends, and is started again;
+//   - a scrub runs; a storage is drained for a while, or until it is empty, and taken back;
+//     storages say that they have more or less free space, and a balance moves files;
 //   - with SIM_FULL_DISKS=1, a disk is full for a while.
 //
+// No more is lost at a time than the layout bears: a lost disk counts until exportd knows the
+// new root and that is whole, a file that has rotted on a storage until the end.
+//
 // When all faults are over the episode must end well by itself: Server.Unfinished becomes
-// 0 and 0, exportd.Check finds nothing, every name is there that must be, and everything reads
-// the same with each single storage missing in turn (but what has rotted on others).
+// 0 and 0, no task runs, every storage is whole, exportd.Check finds nothing, every name is
+// there that must be, and everything reads the same with each single storage missing in turn
+// (but what has rotted on others). Then all is scrubbed: unless something has rotted, nothing
+// must be lacking or broken. A second scrub must find nothing at all, no orphan either, and
+// everything reads the same without as many storages as the layout bears, rot or not.
 //
 // # The judge
 //
@@ -57,5 +69,6 @@
 // In the bubble the clock stands still while a goroutine waits for a mutex. So the workload
 // lets one goroutine of a client change the content of a file at a time: the client serializes
 // that with a mutex, which is held while storages are waited for. For the same reason disks have
-// no delays. A disk of exportd does not fail: Pebble ends the process then.
+// no delays: a storaged waits for its disk with mutexes held. Of exportd's disk only syncs of the
+// log fail: after other errors Pebble ends the process.
 package sim

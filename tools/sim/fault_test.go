@@ -103,7 +103,7 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 	n := c.storages[r.IntN(len(c.storages))]
 	silent := r.IntN(3) == 0
 	span := f.span(r)
-	switch r.IntN(20) {
+	switch r.IntN(22) {
 	case 0, 1:
 		return fault{at, fmt.Sprintf("power of %s is lost for %v, silent %v", n.name, span, silent), func() { f.outage(&n.node, span, func() { n.kill(silent) }) }}
 	case 2:
@@ -150,6 +150,13 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 	case 18:
 		nth := 1 + r.Int64N(20)
 		return fault{at, fmt.Sprintf("sync number %d from now on fails for exportd, replaced after %v", nth, span), func() { f.failExport(nth, span) }}
+	case 19, 20:
+		slot, other := r.IntN(f.ep.clients), c.storages[r.IntN(len(c.storages))]
+		return fault{at, fmt.Sprintf("loss of the disks of %s and %s in turn, after a crash of the client in place %d", n.name, other.name, slot), func() {
+			f.run.Go(func() { f.ep.replaceClient(slot, silent, span) })
+			f.loseRoot(n, silent, 0, func() {})
+			f.loseRoot(other, silent, 0, func() {})
+		}}
 	default:
 		seed := r.Uint64()
 		return fault{at, fmt.Sprintf("rot of a slot file on %s", n.name), func() { f.rot(n, rand.New(rand.NewPCG(seed, 1))) }}
