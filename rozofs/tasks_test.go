@@ -586,3 +586,28 @@ func TestARootThatIsMarkedAlreadyIsRebuilt(t *testing.T) {
 	c.taskOf(wire.TaskRebuild, 0)
 	c.surviveLosses(all)
 }
+
+// A rebuild takes what is sound where something has rotted, as long as there is enough.
+func TestARootIsRebuiltBesideRot(t *testing.T) {
+	c := startCluster(t, form{"2,4,5", true})
+	m := c.mount(t)
+	data := random(1, 100_000)
+	f := m.create("f", data)
+	sids := f.Handle().SIDs()
+	require.NoError(t, f.Close())
+	m.close()
+	c.foldAll()
+	lost, rotten := int(sids[0])-1, int(sids[1])-1 // the first whom the rebuild asks
+	c.killStorage(rotten)
+	for _, name := range c.slotFiles()[rotten] {
+		b, err := os.ReadFile(name)
+		require.NoError(t, err)
+		b[len(b)-1] ^= 1
+		require.NoError(t, os.WriteFile(name, b, 0o600))
+	}
+	c.restartStorage(rotten)
+	c.replaceRoot(lost)
+	c.restartStorage(lost)
+	c.taskOf(wire.TaskRebuild, lost)
+	c.surviveLosses(files{"f": data})
+}

@@ -53,6 +53,8 @@ type repairer struct {
 	wrote []bool        // by position: to be synced
 	owed  int           // bytes written since the last sync
 	final vocab.Version // up to which all is known to be final
+
+	verify bool // payloads are checked, not headers alone
 }
 
 func (w *repairer) run(ctx context.Context) error {
@@ -96,17 +98,21 @@ func (w *repairer) run(ctx context.Context) error {
 }
 
 // pass repairs the blocks from one on that are looked at together. When discards were
-// forgotten after it had looked it looks again.
+// forgotten after it had looked it looks again, and closer when what headers promise has
+// rotted: then others may have enough.
 func (w *repairer) pass(ctx context.Context, from uint64) (*window, error) {
+	w.verify = w.req.Verify
 	for round := 1; ; round++ {
 		before := *w.reply
 		all, err := w.window(ctx, from)
 		if err == nil {
 			err = w.repairWindow(ctx, all)
 		}
-		if round == finalRounds || !errors.Is(err, vocab.Busy) {
+		rotten := errors.Is(err, vocab.Corrupt) && !w.verify
+		if !rotten && (round == finalRounds || !errors.Is(err, vocab.Busy)) {
 			return all, err
 		}
+		w.verify = w.verify || rotten
 		before.Written = w.reply.Written
 		*w.reply = before
 	}
@@ -216,7 +222,7 @@ func (w *repairer) window(ctx context.Context, first uint64) (*window, error) {
 func (w *repairer) versions(ctx context.Context, first uint64) ([]wire.VersionsReply, error) {
 	replies := make([]wire.VersionsReply, len(w.peers))
 	ask := func(ctx context.Context, p int) error {
-		req := wire.BlocksRequest{Target: w.target(p), FID: w.fid, From: first, Final: w.final, Verify: w.req.Verify}
+		req := wire.BlocksRequest{Target: w.target(p), FID: w.fid, From: first, Final: w.final, Verify: w.verify}
 		replies[p] = wire.VersionsReply{}
 		buf, err := w.call(ctx, p, wire.OpVersions, &req, wire.Bulk{}, &replies[p])
 		buf.Release()
