@@ -1,7 +1,10 @@
 package rozofs_test
 
 import (
+	"context"
+	"log/slog"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -105,4 +108,107 @@ func TestAPartialFileIsWholeWhenAllRequestsForItWereDone(t *testing.T) {
 	require.False(t, isPartial())
 	require.NoError(t, f.Close())
 	m.close()
+}
+
+// exportd may end after it has marked an empty root and before it knows that one.
+func TestARootThatIsMarkedAlreadyIsRebuilt(t *testing.T) {
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	all := c.fill(m, 12)
+	m.close()
+	c.allAtHome()
+	c.export.stop()
+	c.replaceRoot(0)
+	c.restartStorage(0)
+	id, err := storaged.ReadRoot(c.storages[0].root)
+	require.NoError(t, err)
+	conn := c.dial(0)
+	mark := wire.MarkRequest{Target: wire.Target{ID: id.ID, Incarnation: id.Incarnation, Epoch: 1}, Partial: true}
+	_, err = conn.Call(t.Context(), wire.OpMark, &mark, wire.Bulk{}, &wire.BootReply{})
+	require.NoError(t, err)
+	conn.Close()
+	c.export.start()
+	c.taskOf(wire.TaskRebuild, 0)
+	c.surviveLosses(all)
+}
+
+// A rebuild takes what is sound where something has rotted, as long as there is enough.
+func TestARootIsRebuiltBesideRot(t *testing.T) {
+	c := startCluster(t, form{"2,4,5", true})
+	m := c.mount(t)
+	data := random(1, 100_000)
+	f := m.create("f", data)
+	sids := f.Handle().SIDs()
+	require.NoError(t, f.Close())
+	m.close()
+	c.foldAll()
+	lost, rotten := int(sids[0])-1, int(sids[1])-1 // the first whom the rebuild asks
+	c.killStorage(rotten)
+	for _, name := range c.slotFiles()[rotten] {
+		b, err := os.ReadFile(name)
+		require.NoError(t, err)
+		b[len(b)-1] ^= 1
+		require.NoError(t, os.WriteFile(name, b, 0o600))
+	}
+	c.restartStorage(rotten)
+	c.replaceRoot(lost)
+	c.restartStorage(lost)
+	c.taskOf(wire.TaskRebuild, lost)
+	c.surviveLosses(files{"f": data})
+}
+
+// logged counts what a daemon logs, by message.
+type logged struct {
+	slog.Handler
+	mu   sync.Mutex // guards seen
+	seen map[string]int
+}
+
+func (l *logged) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen[r.Message]++
+	return nil
+}
+
+func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *logged) count(message string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen[message]
+}
+
+// A root that is being rebuilt gets no old version of a block of which there may be a newer
+// one: together with a storage that missed that it would outvote it.
+func TestARootThatIsRebuiltDoesNotVouchForAnOldVersion(t *testing.T) {
+	log := &logged{Handler: slog.DiscardHandler, seen: map[string]int{}}
+	c := startCluster(t, form{"0", false}, func(cfg *exportd.Config) { cfg.LeaseTerm, cfg.Log = 2*time.Second, slog.New(log) })
+	m := c.mount(t)
+	f := m.create("f", random(1, 100_000))
+	sids := f.Handle().SIDs()
+	at := func(position int) int { return int(sids[position]) - 1 }
+	require.NoError(t, f.Close())
+	m.close()
+	c.foldAll()
+
+	m = c.mount(t)
+	c.killStorage(at(1))
+	f = m.open("f", os.O_RDWR)
+	data := random(2, 100_000)
+	_, err := f.WriteAt(data, 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	m.client.Kill() // it lies on positions 0, 2 and 3
+	m.client = nil
+	c.killStorage(at(3))
+	c.restartStorage(at(1))
+	c.replaceRoot(at(2))
+	c.restartStorage(at(2))
+	require.Eventually(t, func() bool {
+		return log.count("a file was settled")+log.count("a file that needs recovery or repair has to wait") > 0
+	}, patience, time.Millisecond, "the file was decided about, or could not be")
+	c.restartStorage(at(3))
+	c.taskOf(wire.TaskRebuild, at(2))
+	c.surviveLosses(files{"f": data})
 }

@@ -152,7 +152,7 @@ func (w *repairer) finish(ctx context.Context, last *window) error {
 	if err := w.each(ctx, behind, w.settler.final); err != nil {
 		return err
 	}
-	if homes := uint32(1)<<w.coder.Geometry.Layout.Forward - 1; w.reply.Next > 0 || w.reply.Lost > 0 || w.reply.Missing&homes != 0 {
+	if homes := uint32(1)<<w.coder.Geometry.Layout.Forward - 1; w.reply.Next > 0 || w.reply.Lost+w.reply.Busy > 0 || w.reply.Missing&homes != 0 {
 		return nil
 	}
 	for p, marked := range last.marked {
@@ -304,7 +304,9 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 	for _, b := range slices.Sorted(maps.Keys(all.blocks)) {
 		answers, broken := all.blocks[b], all.broken[b]
 		v := w.newest(answers)
-		jobs = w.addJob(jobs, w.examine(b, v, answers, broken))
+		j := w.examine(b, v, answers, broken)
+		w.leaveUnknown(&j, all)
+		jobs = w.addJob(jobs, j)
 		for p, a := range answers {
 			if w.isSuperfluous(p, v, answers) && (a.State == block.Present || isBroken(broken, p)) {
 				spare = addSuperfluous(spare, p, b)
@@ -330,6 +332,28 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 		}
 	}
 	return w.discardSpares(ctx, spare)
+}
+
+// leaveUnknown keeps a version from storages that cannot tell what they lack, as long as there
+// may be a newer one which they had. With an older one they would say that they have not: k
+// storages would be found that agree on it, and none of them took part in the last write.
+func (w *repairer) leaveUnknown(j *job, all *window) {
+	layout := w.coder.Geometry.Layout
+	telling := 0
+	for _, p := range w.reached() {
+		if all.condition[p] != wire.FilePartial {
+			telling++
+		}
+	}
+	few := telling < int(layout.Safe-layout.Forward+layout.Inverse)
+	if !few && all.newer[j.first] == nil {
+		return
+	}
+	n := len(j.lacking)
+	j.lacking = slices.DeleteFunc(j.lacking, func(p int) bool { return all.condition[p] == wire.FilePartial })
+	if few && len(j.lacking) < n {
+		w.reply.Lost++ // until more can tell
+	}
 }
 
 // newest is the newest version of which enough different projections are there.
