@@ -305,7 +305,9 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 		answers, broken := all.blocks[b], all.broken[b]
 		v := w.newest(answers)
 		j := w.examine(b, v, answers, broken)
-		w.leaveUnknown(&j, all)
+		if err := w.leaveUnknown(&j, all); err != nil {
+			return err
+		}
 		jobs = w.addJob(jobs, j)
 		for p, a := range answers {
 			if w.isSuperfluous(p, v, answers) && (a.State == block.Present || isBroken(broken, p)) {
@@ -337,7 +339,7 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 // leaveUnknown keeps a version from storages that cannot tell what they lack, as long as there
 // may be a newer one which they had. With an older one they would say that they have not: k
 // storages would be found that agree on it, and none of them took part in the last write.
-func (w *repairer) leaveUnknown(j *job, all *window) {
+func (w *repairer) leaveUnknown(j *job, all *window) error {
 	layout := w.coder.Geometry.Layout
 	telling := 0
 	for _, p := range w.reached() {
@@ -345,15 +347,16 @@ func (w *repairer) leaveUnknown(j *job, all *window) {
 			telling++
 		}
 	}
-	few := telling < int(layout.Safe-layout.Forward+layout.Inverse)
-	if !few && all.newer[j.first] == nil {
-		return
+	need := int(layout.Safe - layout.Forward + layout.Inverse)
+	if telling >= need && all.newer[j.first] == nil {
+		return nil
 	}
 	n := len(j.lacking)
 	j.lacking = slices.DeleteFunc(j.lacking, func(p int) bool { return all.condition[p] == wire.FilePartial })
-	if few && len(j.lacking) < n {
-		w.reply.Lost++ // until more can tell
+	if telling < need && len(j.lacking) < n {
+		return vocab.Errorf(vocab.Unavailable, "%d of its storages can tell what they lack, %d are needed", telling, need)
 	}
+	return nil
 }
 
 // newest is the newest version of which enough different projections are there.
