@@ -233,6 +233,7 @@ func (ep *episode) finish() {
 		ep.readWithout(reader, all, n)
 	}
 	ep.endReader(reader) // its leases keep scrubs from knowing that all is final
+	ep.awaitRest()       // those who crashed late are missed by now, since it has read all
 	ep.scrubTwice()
 	reader = ep.newReader()
 	for i := range ep.c.storages {

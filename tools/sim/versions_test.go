@@ -29,7 +29,7 @@ func (ep *episode) versions(fid vocab.FID) string {
 		var reply wire.VersionsReply
 		buf, err := conn.Call(context.Background(), wire.OpVersions, &req, wire.Bulk{}, &reply)
 		buf.Release()
-		fmt.Fprintf(&b, "%s: error %v, final %v", n.name, err, reply.Final)
+		fmt.Fprintf(&b, "%s: error %v, condition %d, final %v", n.name, err, reply.Condition, reply.Final)
 		for _, x := range reply.Blocks {
 			fmt.Fprintf(&b, "; block %d: %d of %v", x.Block, x.Projection, x.Version)
 		}
