@@ -39,6 +39,9 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 	if sum, err = s.repair(&to, epoch, o); err == nil {
 		err = reachedAt(&sum, from)
 	}
+	if err == nil && sum.Lost > 0 {
+		err = s.repairFirst(f, sum.Lost)
+	}
 	if err != nil {
 		return sum, err
 	}
@@ -49,17 +52,36 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 		return sum, err
 	}
 	rest, err := s.repair(&to, epoch, repairOptions{joining: o.joining, joined: joined})
-	if err == nil {
-		err = reachedAt(&rest, from)
+	if homes := uint32(1)<<f.placement.Geometry.Layout.Forward - 1; err == nil && rest.Missing&homes != 0 {
+		err = unreached(&rest) // the storage that is left may have what one of them missed
 	}
 	if err == nil && rest.Busy > 0 {
 		err = underWay(&rest)
+	}
+	if err == nil && rest.Lost > 0 {
+		err = s.repairFirst(f, rest.Lost)
 	}
 	if err != nil {
 		return sum, err
 	}
 	to.placement.Distribution.Generation = joined
 	return sum, s.commitMove(f, &to, from)
+}
+
+// repairFirst has a file repaired among the storages that it lies on: without the one that is
+// left some blocks have too few projections.
+func (s *Server) repairFirst(f *someFile, blocks uint64) error {
+	err := s.own(f.exp, func(t *tx) error {
+		if _, err := t.inode(f.ino); err != nil {
+			return err
+		}
+		t.degrade(f.exp, f.ino, leaseRecord{session: repairSession})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return vocab.Errorf(vocab.Busy, "%d blocks lack projections and are repaired first", blocks)
 }
 
 // beginMove gives the generation under which a storage may join, which no earlier attempt

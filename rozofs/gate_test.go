@@ -19,13 +19,14 @@ type gate struct {
 	passing chan struct{}
 	held    map[wire.Op]chan struct{} // closed when the op passes again
 	refused map[wire.Op]vocab.Kind
-	clients bool      // only what clients send is held back or refused
-	passed  []wire.Op // requests of clients, in the order of their coming
-	holding int       // requests that were held back
+	first   map[wire.Op]int // so many requests of a refused op pass
+	clients bool            // only what clients send is held back or refused
+	passed  []wire.Op       // requests of clients, in the order of their coming
+	holding int             // requests that were held back
 }
 
 func newGate() *gate {
-	g := &gate{passing: make(chan struct{}), held: map[wire.Op]chan struct{}{}, refused: map[wire.Op]vocab.Kind{}}
+	g := &gate{passing: make(chan struct{}), held: map[wire.Op]chan struct{}{}, refused: map[wire.Op]vocab.Kind{}, first: map[wire.Op]int{}}
 	close(g.passing)
 	return g
 }
@@ -69,9 +70,18 @@ func (g *gate) refuse(op wire.Op, k vocab.Kind) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.refused, op)
+	delete(g.first, op)
 	if k != vocab.Internal {
 		g.refused[op] = k
 	}
+}
+
+// refuseAfter is refuse once n requests of the op have passed.
+func (g *gate) refuseAfter(n int, op wire.Op, k vocab.Kind) {
+	g.refuse(op, k)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.first[op] = n
 }
 
 // forget begins a new list of what has passed.
@@ -157,6 +167,10 @@ func (c *gatedConn) pump() {
 		}
 		c.g.mu.Lock()
 		passing, held, kind := c.g.passing, c.g.held[op], c.g.refused[op]
+		if c.g.first[op] > 0 {
+			c.g.first[op]--
+			kind = vocab.Internal
+		}
 		if c.client {
 			c.g.passed = append(c.g.passed, op)
 		} else if c.g.clients {

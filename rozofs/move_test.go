@@ -13,13 +13,13 @@ import (
 	"github.com/rozofs-go/rozo/storaged"
 )
 
-// giveUpMove has a storage drained of its only file until all is copied but for the sync, and
-// cancels that.
+// giveUpMove has a storage drained of its only file until all is copied and the storage that
+// joins is to be called whole, and cancels that.
 func (c *cluster) giveUpMove(from, to int) {
 	c.t.Helper()
 	gate := c.storages[to].gate
-	gate.refuse(wire.OpSync, vocab.Unavailable)
-	defer gate.refuse(wire.OpSync, vocab.Internal)
+	gate.refuseAfter(1, wire.OpMark, vocab.Unavailable) // one has it join
+	defer gate.refuse(wire.OpMark, vocab.Internal)
 	c.start(wire.TaskDrain, from)
 	require.Eventually(c.t, func() bool {
 		for _, task := range c.export.server.(*exportd.Server).Tasks() {
@@ -122,5 +122,33 @@ func TestAMoveThatWasGivenUpLocksNobodyOut(t *testing.T) {
 	c.restartStorage(homes[3])
 	c.start(wire.TaskScrub, -1)
 	c.task(wire.TaskScrub)
+	c.surviveLosses(files{"f": data})
+}
+
+// A spare that has what a home missed is not left before the home has it.
+func TestASpareIsNotLeftWhileAHomeIsAway(t *testing.T) {
+	c, data, homes, _ := movable(t)
+	home, spare := homes[1], homes[3]
+	c.killStorage(home)
+	m := c.mount(t)
+	f := m.open("f", os.O_RDWR)
+	copy(data, random(3, 50_000))
+	_, err := f.WriteAt(data[:50_000], 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	m.close()
+	c.start(wire.TaskDrain, spare)
+	var task wire.Task
+	require.Eventually(t, func() bool {
+		for _, task = range c.export.server.(*exportd.Server).Tasks() {
+			if task.Kind == wire.TaskDrain && (task.Waiting == 1 || task.State == wire.TaskDone) {
+				return true
+			}
+		}
+		return false
+	}, patience, time.Millisecond)
+	require.Equal(t, wire.TaskRunning, task.State)
+	c.restartStorage(home)
+	require.EqualValues(t, 1, c.taskOf(wire.TaskDrain, spare).Found.Moved)
 	c.surviveLosses(files{"f": data})
 }

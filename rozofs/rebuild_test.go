@@ -95,7 +95,7 @@ func TestAPartialFileIsWholeWhenAllRequestsForItWereDone(t *testing.T) {
 		call(home, wire.OpVersions, &wire.BlocksRequest{Target: to, FID: place.FID}, &reply)
 		return reply.Condition == wire.FilePartial && reply.Marked
 	}
-	for _, before := range []wire.RepairReply{{Lost: 1}, {Missing: 1 << 1}} {
+	for _, before := range []wire.RepairReply{{Lost: 1}, {Missing: 1 << 0}} {
 		req.From, req.SoFar = 20, before
 		var reply wire.RepairReply
 		call(by, wire.OpRepair, req, &reply)
@@ -103,7 +103,7 @@ func TestAPartialFileIsWholeWhenAllRequestsForItWereDone(t *testing.T) {
 		require.Equal(t, before.Missing, reply.Missing)
 		require.True(t, isPartial(), "%+v", before)
 	}
-	req.SoFar = wire.RepairReply{Lacking: 7, Missing: 1 << 3} // a spare is no matter
+	req.SoFar = wire.RepairReply{Lacking: 7, Missing: 1 << 1} // another home is no matter
 	call(by, wire.OpRepair, req, &wire.RepairReply{})
 	require.False(t, isPartial())
 	require.NoError(t, f.Close())

@@ -143,7 +143,8 @@ func (w *repairer) mark(ctx context.Context, position int, partial, join bool) e
 	return w.took(position, reply.Boot, err)
 }
 
-// finish tells the storages what is final and, when they have all, that they are whole.
+// finish tells the storages what is final and, when they have all that those who can tell
+// show, that they are whole.
 func (w *repairer) finish(ctx context.Context, last *window) error {
 	w.version = w.final
 	behind := slices.DeleteFunc(w.reached(), func(p int) bool {
@@ -152,11 +153,17 @@ func (w *repairer) finish(ctx context.Context, last *window) error {
 	if err := w.each(ctx, behind, w.settler.final); err != nil {
 		return err
 	}
-	if homes := uint32(1)<<w.coder.Geometry.Layout.Forward - 1; w.reply.Next > 0 || w.reply.Lost+w.reply.Busy > 0 || w.reply.Missing&homes != 0 {
+	telling, need := w.telling(last)
+	switch {
+	case w.reply.Next > 0 || w.reply.Lost+w.reply.Busy > 0:
+		return nil
+	case telling < need && len(w.req.Joining) > 0:
+		return fewTell(telling, need)
+	case telling < need:
 		return nil
 	}
 	for p, marked := range last.marked {
-		if !marked {
+		if !marked || w.reply.Missing&(1<<p) != 0 { // or not there for an earlier request
 			continue
 		}
 		if err := w.mark(ctx, p, false, false); err != nil {
@@ -340,23 +347,32 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 // may be a newer one which they had. With an older one they would say that they have not: k
 // storages would be found that agree on it, and none of them took part in the last write.
 func (w *repairer) leaveUnknown(j *job, all *window) error {
-	layout := w.coder.Geometry.Layout
-	telling := 0
-	for _, p := range w.reached() {
-		if all.condition[p] != wire.FilePartial {
-			telling++
-		}
-	}
-	need := int(layout.Safe - layout.Forward + layout.Inverse)
+	telling, need := w.telling(all)
 	if telling >= need && all.newer[j.first] == nil {
 		return nil
 	}
 	n := len(j.lacking)
 	j.lacking = slices.DeleteFunc(j.lacking, func(p int) bool { return all.condition[p] == wire.FilePartial })
 	if telling < need && len(j.lacking) < n {
-		return vocab.Errorf(vocab.Unavailable, "%d of its storages can tell what they lack, %d are needed", telling, need)
+		return fewTell(telling, need)
 	}
 	return nil
+}
+
+func fewTell(telling, need int) error {
+	return vocab.Errorf(vocab.Unavailable, "%d of its storages can tell what they lack, %d are needed", telling, need)
+}
+
+// telling counts the storages that can tell what they lack; need is how many of them show
+// whatever may have been acknowledged.
+func (w *repairer) telling(all *window) (n, need int) {
+	for _, p := range w.reached() {
+		if all.condition[p] != wire.FilePartial {
+			n++
+		}
+	}
+	layout := w.coder.Geometry.Layout
+	return n, int(layout.Safe - layout.Forward + layout.Inverse)
 }
 
 // newest is the newest version of which enough different projections are there.
@@ -408,7 +424,8 @@ func (w *repairer) examine(b uint64, v vocab.Version, answers []block.Answer, br
 func isBroken(broken uint32, position int) bool { return broken>>position&1 == 1 }
 
 // mayBeAcknowledged tells whether so many storages have a version of a block, or cannot tell
-// whether they have, that somebody may have been told it is safe.
+// whether they have, that somebody may have been told it is safe. While a storage joins, the
+// one whose place it takes is not asked: it may have what another has lost.
 func (w *repairer) mayBeAcknowledged(answers []block.Answer) bool {
 	unknown, most := 0, 0
 	for _, a := range answers {
@@ -419,7 +436,7 @@ func (w *repairer) mayBeAcknowledged(answers []block.Answer) bool {
 			most = max(most, block.Different(answers, a.Version))
 		}
 	}
-	return most+unknown >= int(w.coder.Geometry.Layout.Forward)
+	return most+unknown >= int(w.coder.Geometry.Layout.Forward) || most > 0 && len(w.req.Joining) > 0
 }
 
 // isSuperfluous tells whether what a storage has of a block can go when the homes have
