@@ -1,11 +1,16 @@
 package storaged
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
 	"github.com/rozofs-go/rozo/storaged/disk"
 )
 
@@ -58,4 +63,36 @@ func TestClientsAndStoragedsLeaveRoom(t *testing.T) {
 	_, limit, err = roomOf(d, journal)
 	require.NoError(t, err)
 	require.EqualValues(t, MinJournalBytes, limit)
+}
+
+// Writes that wait for room in the journal leave places for what makes it.
+func TestWaitingWritesLeavePlacesForSyncs(t *testing.T) {
+	g := newRig(t, func(g *rig) { g.cfg.JournalBytes = MinJournalBytes })
+	const count = 300 // too few to go in place
+	versions := func(v uint64) (all []vocab.Version) {
+		for range count {
+			all = append(all, version(v))
+		}
+		return all
+	}
+	journal := g.srv.roots[testID].journal
+	v := uint64(1)
+	for ; !journal.full(); v++ {
+		g.write(0, versions(v)...)
+	}
+	var refused atomic.Int32
+	var writing sync.WaitGroup
+	for i := range uint64(2 * wire.MaxServing) {
+		writing.Go(func() {
+			if err := g.tryWrite(0, versions(v+i)...); err != nil {
+				assert.ErrorIs(t, err, vocab.Overloaded)
+				refused.Add(1)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return refused.Load() == 2*wire.MaxServing-maxWrites }, time.Minute, time.Millisecond)
+	g.sync()
+	g.final(version(v + 2*wire.MaxServing)) // also of what waits
+	writing.Wait()
+	require.EqualValues(t, 2*wire.MaxServing-maxWrites, refused.Load())
 }

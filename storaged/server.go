@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sync/semaphore"
@@ -16,6 +17,17 @@ import (
 
 // connShare is the part of MaxBulkBytes that one connection may hold: 1/4.
 const connShare = 4
+
+// maxWrites bounds the writes of one client that are served at once. Of all that it has under
+// way these are half: when they wait for room in a journal there are places for the syncs,
+// and for what is final, that make it.
+const maxWrites = wire.MaxServing / 2
+
+// share is what one connection has of the server.
+type share struct {
+	bulk   *semaphore.Weighted
+	writes atomic.Int32
+}
 
 // Server serves its roots. Make one with New.
 type Server struct {
@@ -31,7 +43,7 @@ type Server struct {
 	repairs  chan struct{}       // semaphore of repairAtOnce
 	building *semaphore.Weighted // of repairBytes
 	bulk     *semaphore.Weighted // bytes of bulk in service
-	conns    sync.Map            // *wire.Conn → *semaphore.Weighted, its share of bulk
+	conns    sync.Map            // *wire.Conn → *share
 
 	mu      sync.Mutex // guards bound
 	bound   []net.Listener
@@ -222,11 +234,7 @@ func (s *Server) target(r *wire.Request, t *wire.Target) (*root, error) {
 // of all. The connection's share comes first, so that one that is slow to take
 // its replies holds up no other.
 func (s *Server) reserve(ctx context.Context, c *wire.Conn, n int) (release func(), err error) {
-	share, ok := s.conns.Load(c)
-	if !ok {
-		share, _ = s.conns.LoadOrStore(c, semaphore.NewWeighted(s.cfg.MaxBulkBytes/connShare))
-	}
-	own := share.(*semaphore.Weighted)
+	own := s.shareOf(c).bulk
 	if err := own.Acquire(ctx, int64(n)); err != nil {
 		return nil, err
 	}
@@ -235,6 +243,25 @@ func (s *Server) reserve(ctx context.Context, c *wire.Conn, n int) (release func
 		return nil, err
 	}
 	return func() { s.bulk.Release(int64(n)); own.Release(int64(n)) }, nil
+}
+
+func (s *Server) shareOf(c *wire.Conn) *share {
+	x, ok := s.conns.Load(c)
+	if !ok {
+		x, _ = s.conns.LoadOrStore(c, &share{bulk: semaphore.NewWeighted(s.cfg.MaxBulkBytes / connShare)})
+	}
+	return x.(*share)
+}
+
+// beginWrite takes one of the places that a connection has for writes. It does not wait: a
+// client that has so many under way has given the older ones up.
+func (s *Server) beginWrite(c *wire.Conn) (leave func(), err error) {
+	own := s.shareOf(c)
+	if own.writes.Add(1) > maxWrites {
+		own.writes.Add(-1)
+		return nil, vocab.Errorf(vocab.Overloaded, "%d writes of this client are under way", maxWrites)
+	}
+	return func() { own.writes.Add(-1) }, nil
 }
 
 // work takes one of the root's threads.

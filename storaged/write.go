@@ -23,21 +23,28 @@ func (s *Server) write(ctx context.Context, r *wire.Request) (wire.Message, wire
 	if r.Bulk != nil {
 		bulk = r.Bulk.B
 	}
-	release, err := s.reserve(ctx, r.Conn, len(bulk))
-	if err != nil {
-		return nil, wire.Bulk{}, err
-	}
-	defer release()
 	client := r.Conn.Peer().Role == wire.RoleClient
-	in, err := checkSlots(&req, bulk, client)
-	if err != nil {
-		return nil, wire.Bulk{}, err
+	if client {
+		leave, err := s.beginWrite(r.Conn)
+		if err != nil {
+			return nil, wire.Bulk{}, err
+		}
+		defer leave()
 	}
 	// What settles a file makes room, and so does not wait for it.
 	if client || !req.Final.Absent() {
 		if err := rt.journal.awaitRoom(ctx); err != nil {
 			return nil, wire.Bulk{}, err
 		}
+	}
+	release, err := s.reserve(ctx, r.Conn, len(bulk))
+	if err != nil {
+		return nil, wire.Bulk{}, err
+	}
+	defer release()
+	in, err := checkSlots(&req, bulk, client)
+	if err != nil {
+		return nil, wire.Bulk{}, err
 	}
 	if err := rt.room.take(len(bulk), in.client); err != nil {
 		return nil, wire.Bulk{}, rt.failure("ask for free space", err)
