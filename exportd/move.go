@@ -39,8 +39,8 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 	if sum, err = s.repair(&to, epoch, o); err == nil {
 		err = reachedAt(&sum, from)
 	}
-	if err == nil && sum.Lost > 0 {
-		err = s.repairFirst(f, sum.Lost)
+	if n := sum.Lost + sum.Torn; err == nil && n > 0 {
+		err = s.repairFirst(f, n)
 	}
 	if err != nil {
 		return sum, err
@@ -58,8 +58,8 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 	if err == nil && rest.Busy > 0 {
 		err = underWay(&rest)
 	}
-	if err == nil && rest.Lost > 0 {
-		err = s.repairFirst(f, rest.Lost)
+	if n := rest.Lost + rest.Torn; err == nil && n > 0 {
+		err = s.repairFirst(f, n)
 	}
 	if err != nil {
 		return sum, err
@@ -68,8 +68,8 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 	return sum, s.commitMove(f, &to, from)
 }
 
-// repairFirst has a file repaired among the storages that it lies on: without the one that is
-// left some blocks have too few projections.
+// repairFirst has a file repaired, as those are whose storages have missed something, among the
+// storages that it lies on: blocks of it need that before a task can go on.
 func (s *Server) repairFirst(f *someFile, blocks uint64) error {
 	err := s.own(f.exp, func(t *tx) error {
 		if _, err := t.inode(f.ino); err != nil {
@@ -81,19 +81,13 @@ func (s *Server) repairFirst(f *someFile, blocks uint64) error {
 	if err != nil {
 		return err
 	}
-	return vocab.Errorf(vocab.Busy, "%d blocks lack projections and are repaired first", blocks)
+	return vocab.Errorf(vocab.Busy, "%d blocks are repaired first", blocks)
 }
 
 // beginMove gives the generation under which a storage may join, which no earlier attempt
 // had: what one that was given up has left may be other projections.
 func (s *Server) beginMove(f *someFile) (joined uint32, err error) {
-	s.mu.Lock()
-	_, moving := s.moving[f.ino]
-	if !moving {
-		s.moving[f.ino] = false
-	}
-	s.mu.Unlock()
-	if moving {
+	if !s.beginStop(f.ino) {
 		return 0, vocab.Errorf(vocab.Busy, "it is being moved already")
 	}
 	err = s.own(f.exp, func(t *tx) error {
@@ -108,6 +102,17 @@ func (s *Server) beginMove(f *someFile) (joined uint32, err error) {
 		s.endMove(f)
 	}
 	return joined, err
+}
+
+// beginStop lets nobody else stop the use of a file until endMove; false: somebody else does.
+func (s *Server) beginStop(ino vocab.Ino) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, moving := s.moving[ino]; moving {
+		return false
+	}
+	s.moving[ino] = false
+	return true
 }
 
 // lastJoined is the highest generation of the distribution that any storage knows.

@@ -79,6 +79,8 @@ func (s *Server) repairDegraded(f someFile, epoch vocab.Epoch) error {
 		return err
 	case got.Missing != 0:
 		return unreached(&got)
+	case got.Torn > 0:
+		return s.settleTorn(&f, got.Torn, epoch)
 	case got.Busy > 0:
 		return underWay(&got)
 	}
@@ -89,6 +91,30 @@ func (s *Server) repairDegraded(f someFile, epoch vocab.Epoch) error {
 		}
 		return nil
 	})
+}
+
+// settleTorn has a file settled again: a storage has remains of a write that was never
+// complete, where only a newer version can replace them. Nobody may have a lease meanwhile.
+func (s *Server) settleTorn(f *someFile, blocks uint64, epoch vocab.Epoch) error {
+	if !s.beginStop(f.ino) {
+		return vocab.Errorf(vocab.Busy, "it is being moved")
+	}
+	defer s.endMove(f)
+	if err := s.stopUse(f); err != nil {
+		return err
+	}
+	err := s.own(f.exp, func(t *tx) error {
+		if _, err := t.inode(f.ino); err != nil {
+			return err
+		}
+		t.recover(f.ino, leaseRecord{settleSession, epoch})
+		t.hook(func() { s.torn[f.ino] = true })
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return vocab.Errorf(vocab.Busy, "%d blocks have remains of a write that was never complete: the file is settled first", blocks)
 }
 
 // repairOptions are those of a wire.RepairRequest.

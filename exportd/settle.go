@@ -182,6 +182,9 @@ func (s *Server) settleFile(f someFile, epoch vocab.Epoch, fenced map[place]bool
 	if err != nil {
 		return err
 	}
+	s.mu.RLock()
+	m.Torn = s.torn[f.ino]
+	s.mu.RUnlock()
 	var settler *storage
 	for position, sto := range all {
 		if fenced[sto.place] {
@@ -206,6 +209,7 @@ func (s *Server) settleFile(f someFile, epoch vocab.Epoch, fenced map[place]bool
 		t.degrade(f.exp, f.ino, leaseRecord{settleSession, epoch})
 		t.hook(func() {
 			delete(s.recovery, f.ino)
+			delete(s.torn, f.ino)
 			s.log.Info("a file was settled", "export", f.exp.Root, "ino", uint64(f.ino))
 			if e := s.files[f.ino]; e != nil {
 				e.wake()

@@ -148,7 +148,7 @@ func (t *tx) forgetFile(ino vocab.Ino, e *entry) {
 	}
 	if _, ok := s.recovery[ino]; ok {
 		t.drop(fileKey(prefixRecovery, t.exp.EID, ino))
-		t.hook(func() { delete(s.recovery, ino) })
+		t.hook(func() { delete(s.recovery, ino); delete(s.torn, ino) })
 	}
 	if _, ok := s.degraded[ino]; ok {
 		t.repaired(t.exp, ino)

@@ -233,6 +233,9 @@ func (s *Server) walkFile(t *task, f *someFile, epoch vocab.Epoch, rate uint64) 
 			o.some(f.size)
 		}
 	}
+	if err == nil && got.Torn > 0 {
+		err = s.repairFirst(f, got.Torn)
+	}
 	s.tasksMu.Lock()
 	defer s.tasksMu.Unlock()
 	found := &t.rec.Found

@@ -128,6 +128,7 @@ func TestAnOverwriteThatCannotBeSavedLeavesOldOrNew(t *testing.T) {
 					c.storages[sid-1].gate.refuse(wire.OpWrite, vocab.Internal)
 				}
 				w.close()
+				c.allAtHome() // a storage that the fence did not reach, since it was away, is told what is final
 				c.surviveLosses(files{"f": now})
 			}
 		})
@@ -178,13 +179,47 @@ func TestWhatADeadWriterLeftOnASpareComesHome(t *testing.T) {
 	r := c.mount(t)
 	r.holds("f", data)
 	r.close()
-	require.Eventually(t, func() bool {
-		recovery, degraded := c.export.server.(*exportd.Server).Unfinished()
-		return recovery+degraded == 0
-	}, patience, time.Millisecond)
+	c.allAtHome()
 	c.withDown([]int{int(place[1]) - 1, int(place[3]) - 1}, func() {
 		r := c.mount(t)
 		r.holds("f", data)
 		r.close()
 	})
+}
+
+// A writer dies when one storage alone has some of its overwrite, and that storage is away
+// while the file is settled. What it has then is in the way of what it lacks: the file is
+// settled once more.
+func TestWhatAStorageKeptOfADeadWriterIsReplaced(t *testing.T) {
+	const blocks, size = 13, 12*vocab.DefaultBlockBytes + 3000
+	for _, form := range []form{{"0", false}, {"1", true}} {
+		t.Run(form.String(), func(t *testing.T) {
+			var ahead atomic.Int64 // of exportd's clock
+			c := startCluster(t, form, func(cfg *exportd.Config) {
+				cfg.LeaseTerm = 5 * time.Second
+				cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			})
+			data := random(1, size)
+			m := c.mount(t)
+			m.write("f", data)
+			m.close()
+			w := c.mount(t)
+			f := w.open("f", os.O_RDWR)
+			away := int(f.Handle().SIDs()[1]) - 1
+			_, err := f.WriteAt(random(2, size), 0)
+			require.NoError(t, err)
+			require.NoError(t, f.Handle().SendSome(t.Context(), 0, blocks, []int{1}))
+			w.client.Kill()
+			w.client = nil
+			c.killStorage(away)
+			ahead.Add(int64(time.Hour)) // its session ends
+			r := c.mount(t)
+			r.holds("f", data)
+			r.close()
+			c.restartStorage(away)
+			c.allAtHome()
+			c.surviveLosses(files{"f": data})
+			require.Zero(t, c.foldAll().Lacking)
+		})
+	}
 }

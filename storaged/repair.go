@@ -146,6 +146,9 @@ func (w *repairer) mark(ctx context.Context, position int, partial, join bool) e
 // finish tells the storages what is final and, when they have all that those who can tell
 // show, that they are whole.
 func (w *repairer) finish(ctx context.Context, last *window) error {
+	if w.reply.Torn > 0 {
+		return nil // what is torn must not pass for final
+	}
 	w.version = w.final
 	behind := slices.DeleteFunc(w.reached(), func(p int) bool {
 		return last.told[p].Compare(w.final) >= 0 || last.condition[p] == wire.FileAbsent
@@ -400,16 +403,22 @@ func (w *repairer) examine(b uint64, v vocab.Version, answers []block.Answer, br
 		}
 		return job{}
 	}
-	j := job{first: b, what: []vocab.Version{v}}
+	j, torn := job{first: b, what: []vocab.Version{v}}, false
 	for _, i := range w.at {
 		a := answers[i]
 		switch {
+		case w.isTorn(a, v, answers):
+			torn = true
+			continue
 		case a.State == block.Present && (a.Version.Compare(v) > 0 || a.Version == v && int(a.Projection) == i):
 			continue
 		case !isBroken(broken, i):
 			w.reply.Lacking++
 		}
 		j.lacking = append(j.lacking, i)
+	}
+	if torn {
+		w.reply.Torn++
 	}
 	seen := map[uint8]bool{}
 	for p, a := range answers {
@@ -437,6 +446,22 @@ func (w *repairer) mayBeAcknowledged(answers []block.Answer) bool {
 		}
 	}
 	return most+unknown >= int(w.coder.Geometry.Layout.Forward) || most > 0 && len(w.req.Joining) > 0
+}
+
+// isTorn tells whether what a home has of a block is newer than version v, which most have, and
+// was never complete: the storage was away when the file was settled, or got it later still. It
+// cannot get the projection of an older version.
+func (w *repairer) isTorn(a block.Answer, v vocab.Version, answers []block.Answer) bool {
+	if a.State != block.Present || a.Version.Compare(v) <= 0 || w.reply.Missing != 0 {
+		return false
+	}
+	unknown := 0
+	for _, o := range answers {
+		if o.State == block.Silent {
+			unknown++
+		}
+	}
+	return block.Different(answers, a.Version)+unknown < int(w.coder.Geometry.Layout.Forward)
 }
 
 // isSuperfluous tells whether what a storage has of a block can go when the homes have

@@ -85,6 +85,11 @@ func (w *settler) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if w.req.Torn {
+		if blocks, err = w.torn(ctx, blocks); err != nil {
+			return err
+		}
+	}
 	size := uint64(w.coder.BlockBytes())
 	end := (w.req.Size + size - 1) / size // blocks that stay
 	if w.req.Size%size != 0 {
@@ -103,6 +108,28 @@ func (w *settler) run(ctx context.Context) error {
 		return err
 	}
 	return w.each(ctx, w.reached(), w.final)
+}
+
+// torn adds to sorted blocks those of which a storage has a version as final that was never
+// complete.
+func (w *settler) torn(ctx context.Context, blocks []uint64) ([]uint64, error) {
+	look := &repairer{settler: w, req: &wire.RepairRequest{SettleRequest: *w.req}, reply: &wire.RepairReply{}, final: w.req.Final}
+	for from := uint64(0); ; {
+		all, err := look.window(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		for b, answers := range all.blocks {
+			v := look.newest(answers)
+			if slices.ContainsFunc(answers, func(a block.Answer) bool { return look.isTorn(a, v, answers) }) {
+				blocks = with(blocks, b)
+			}
+		}
+		if all.next <= from {
+			return blocks, nil
+		}
+		from = all.next
+	}
 }
 
 // with inserts a block into sorted ones.

@@ -350,6 +350,9 @@ type SettleRequest struct {
 	Fenced    []uint8       // positions of the distribution
 	Storages  []StorageAddr // of the distribution, by position
 	Final     vocab.Version
+	// Torn says that a storage has remains of a write that count as final there (RepairReply):
+	// all blocks are looked at, and these settled too.
+	Torn bool
 }
 
 // Code implements Message.
@@ -360,11 +363,12 @@ func (m *SettleRequest) Code(c *Codec) {
 	Slice(c, &m.Fenced, vocab.MaxSafe, 1, func(c *Codec, p *uint8) { U8(c, p) })
 	codeStorages(c, &m.Storages)
 	codeVersion(c, &m.Final)
+	c.Bool(&m.Torn)
 }
 
 // RepairRequest has a storaged bring each final block of a file home, from block From on:
 // every projection that its home lacks is rebuilt there, and when all storages can be
-// reached what the spares have is discarded. Fenced is not used; Final is up to which
+// reached what the spares have is discarded. Fenced and Torn are not used; Final is up to which
 // exportd knows all versions to be final: the storages forget what they were told.
 //
 // The storages that are to be added to the distribution are named in Joining: what they
@@ -403,6 +407,7 @@ type RepairReply struct {
 	Broken  uint64 // projections that failed a check
 	Lost    uint64 // blocks of which too few projections are left, or can be reached
 	Busy    uint64 // blocks that are being written, and have not reached all homes
+	Torn    uint64 // blocks of which a home has a newer version than all, that was never complete: to be settled
 	Missing uint32 // bits of the positions that could not be reached
 }
 
@@ -416,6 +421,7 @@ func (m *RepairReply) Code(c *Codec) {
 	U64(c, &m.Broken)
 	U64(c, &m.Lost)
 	U64(c, &m.Busy)
+	U64(c, &m.Torn)
 	U32(c, &m.Missing)
 }
 
