@@ -23,6 +23,7 @@ func (r *root) folder() {
 			return
 		case <-r.journal.wake:
 		}
+		r.journal.idle.Store(false)
 		seen := r.finals.Load()
 		for r.journal.long() && r.closing.Err() == nil && r.serving() == nil {
 			n, err := r.fold(false)
@@ -37,6 +38,7 @@ func (r *root) folder() {
 				break // nothing was final: the next change wakes us
 			}
 		}
+		r.journal.idle.Store(true)
 	}
 }
 

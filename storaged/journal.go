@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -34,6 +36,7 @@ type journal struct {
 	disk  disk.Disk
 	limit int64         // Config.JournalBytes: writes wait when it is longer
 	wake  chan struct{} // capacity 1: it has become long
+	idle  atomic.Bool   // the folder has found nothing to do
 	group syncGroup     // of the syncs of the current segment
 
 	appending sync.Mutex // held while a record is appended; guards the next three
@@ -417,8 +420,16 @@ func (j *journal) foldSoon() {
 	}
 }
 
-// awaitRoom waits while the journal is full.
+// roomPatience is how long writes wait for a journal that is full of what is not final.
+const roomPatience = 250 * time.Millisecond
+
+// awaitRoom waits while the journal is full, as long as that may help. What is in it may
+// become final only when some of those who wait are through: the bound of a file is below
+// the oldest of its writes that is not complete. So when there is nothing to fold for a while
+// the journal grows, as long as the disk has room.
 func (j *journal) awaitRoom(ctx context.Context) error {
+	patience := time.NewTimer(roomPatience)
+	defer patience.Stop()
 	for {
 		j.mu.Lock()
 		room := j.room
@@ -429,6 +440,11 @@ func (j *journal) awaitRoom(ctx context.Context) error {
 		j.foldSoon()
 		select {
 		case <-room:
+		case <-patience.C:
+			if j.idle.Load() {
+				return nil
+			}
+			patience.Reset(roomPatience)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

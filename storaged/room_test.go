@@ -1,6 +1,7 @@
 package storaged
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -90,9 +91,22 @@ func TestWaitingWritesLeavePlacesForSyncs(t *testing.T) {
 			}
 		})
 	}
-	require.Eventually(t, func() bool { return refused.Load() == 2*wire.MaxServing-maxWrites }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return refused.Load() > 0 }, time.Minute, time.Millisecond)
 	g.sync()
 	g.final(version(v + 2*wire.MaxServing)) // also of what waits
 	writing.Wait()
-	require.EqualValues(t, 2*wire.MaxServing-maxWrites, refused.Load())
+}
+
+// A journal that is full of what is not final takes writes still: they may be what is lacking.
+func TestAJournalWithNothingToFoldGrows(t *testing.T) {
+	g := newRig(t, func(g *rig) { g.cfg.JournalBytes = MinJournalBytes })
+	journal := g.srv.roots[testID].journal
+	v := uint64(1)
+	for ; journal.length() < 2*MinJournalBytes; v++ {
+		g.write(0, slices.Repeat([]vocab.Version{version(v)}, 300)...)
+	}
+	g.sync()
+	g.final(version(v - 1))
+	require.Eventually(t, func() bool { return !journal.full() }, time.Minute, time.Millisecond)
+	require.Equal(t, present(version(v-1)), g.read(0, 1)[0])
 }
