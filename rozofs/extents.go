@@ -167,8 +167,9 @@ type told struct {
 }
 
 // extents tells where from a block on there may be data: up to a block, which is beyond
-// all if that is so to the end, in ranges that are in order. It asks k storages, for a
-// block that was acknowledged and not discarded since lies on one of any k.
+// all if that is so to the end, in ranges that are in order. It asks k homes, for a
+// block that was acknowledged and not discarded since lies on one of any k, and does not
+// leave a home.
 func (f *file) extents(ctx context.Context, from uint64) (ranges []wire.Range, upTo uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, f.c.cfg.StorageTimeout)
 	defer cancel()
@@ -176,7 +177,7 @@ func (f *file) extents(ctx context.Context, from uint64) (ranges []wire.Range, u
 	f.mu.Lock()
 	fid, epoch, dist := f.place.FID, f.lease.Epoch, f.place.Distribution
 	f.mu.Unlock()
-	order := f.c.readOrder(&dist, int(layout.Forward), from, false)
+	order := slices.DeleteFunc(f.c.readOrder(&dist, int(layout.Forward), from, false), func(p int) bool { return p >= int(layout.Forward) })
 	answers := make(chan told, len(order)) // has room for all: late ones need nobody to take them
 	asked, waiting := 0, 0
 	var all []told

@@ -49,7 +49,8 @@ type fetcher struct {
 	used     [][]uint32
 	choices  []block.Choice
 	decided  []bool
-	open     int // blocks not yet decided
+	open     int  // blocks not yet decided
+	again    bool // all were asked a second time
 }
 
 // fetchInto reads n blocks from first on. part says, for the block at an index,
@@ -130,6 +131,9 @@ func (r *fetcher) collect() error {
 	defer timer.Stop()
 	for r.open > 0 {
 		if r.waiting == 0 && !r.askMore(int(layout.Safe)) {
+			if r.lookAgain() {
+				continue
+			}
 			if r.settleFor(); r.open == 0 {
 				break
 			}
@@ -151,7 +155,7 @@ func (r *fetcher) collect() error {
 			r.take(a)
 		case <-timer.C:
 			r.markLate()
-			if !r.askMore(r.waiting) && time.Since(began) > doubtPatience {
+			if !r.askMore(r.waiting) && time.Since(began) > doubtPatience && !r.lookAgain() {
 				r.settleFor()
 			}
 			timer.Reset(lateReadMax)
@@ -262,7 +266,7 @@ func (r *fetcher) take(a answer) {
 			continue
 		}
 		r.choices[i] = block.Choose(layout, r.said[i])
-		if c := r.choices[i]; isAnswer(c) && !c.Newer {
+		if c := r.choices[i]; isAnswer(c) && !c.Doubt {
 			r.decided[i] = true
 			r.open--
 		}
@@ -271,7 +275,36 @@ func (r *fetcher) take(a answer) {
 
 func isAnswer(c block.Choice) bool { return c.Decision == block.Readable || c.Decision == block.Zeros }
 
-// settleFor takes what enough storages say although one of them has something newer. It is
+// lookAgain asks all once more, once, if a block is in doubt: what one of them had may have
+// come home, to another that had been asked before. It tells whether it did.
+func (r *fetcher) lookAgain() bool {
+	if r.again {
+		return false
+	}
+	for i, c := range r.choices {
+		if r.decided[i] || c.Decision == block.Undecided {
+			continue
+		}
+		r.again = true
+		for p := range r.said[i] {
+			if r.answered(p) {
+				r.asked[p] = false
+			}
+		}
+	}
+	if !r.again {
+		return false
+	}
+	for i, said := range r.said {
+		if !r.decided[i] {
+			clear(said)
+			r.choices[i] = block.Choice{}
+		}
+	}
+	return r.askMore(len(r.asked))
+}
+
+// settleFor takes what enough storages say although it is in doubt. It is
 // called when nobody else is expected to answer: a storage that has lost a file says that
 // its blocks are absent, and then one more answer makes the difference.
 func (r *fetcher) settleFor() {
@@ -300,6 +333,9 @@ func (r *fetcher) spread(a answer) error {
 				return vocab.Errorf(vocab.Protocol, "answer for more than %d blocks", r.n)
 			}
 			said := &r.said[i][a.position]
+			if r.decided[i] {
+				said = &block.Answer{} // it was asked again for others
+			}
 			switch piece.State {
 			case wire.SlotAbsent:
 				said.State = block.Absent
@@ -314,13 +350,17 @@ func (r *fetcher) spread(a answer) error {
 					break
 				}
 				*said = block.Answer{State: block.Present, Projection: h.Projection, Version: h.Version}
-				r.payloads[i][a.position], r.used[i][a.position] = payload, h.BlockBytes
+				if !r.decided[i] {
+					r.payloads[i][a.position], r.used[i][a.position] = payload, h.BlockBytes
+				}
 			}
 			i++
 		}
 	}
 	for ; i < r.n; i++ {
-		r.said[i][a.position].State = block.Absent
+		if !r.decided[i] {
+			r.said[i][a.position].State = block.Absent
+		}
 	}
 	return broken
 }

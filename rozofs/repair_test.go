@@ -3,8 +3,13 @@ package rozofs_test
 import (
 	"os"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
 // A storage that was missing while files were written has, soon after it is back, all that
@@ -75,4 +80,47 @@ func TestAStorageThatReturnsIsBroughtUpToDate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What lies on a spare comes home while it is read. The home had been asked before, the spare
+// is asked after: both have nothing, and that does not mean zeros.
+func TestAReadBesideARepair(t *testing.T) {
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	f := m.create("f", random(1, 10_000))
+	sids := f.Handle().SIDs()
+	gates := make([]*gate, len(sids))
+	for i, sid := range sids {
+		gates[i] = c.storages[sid-1].gate
+	}
+	gates[0].refuse(wire.OpWrite, vocab.NoSpace) // also to repair
+	data := random(2, 300_000)
+	_, err := f.WriteAt(data, 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	m.close()
+
+	r := c.mount(t)
+	for _, g := range gates[1:] {
+		g.clients = true
+		g.hold(wire.OpRead)
+	}
+	gates[0].forget()
+	read := make(chan []byte, 1)
+	go func() {
+		got, err := r.ReadFile(t.Context(), "f")
+		assert.NoError(t, err)
+		read <- got
+	}()
+	for _, g := range gates[1:] {
+		require.Eventually(t, g.hasHeld, patience, time.Millisecond)
+	}
+	require.NotZero(t, gates[0].count(wire.OpRead))
+	gates[0].refuse(wire.OpWrite, vocab.Internal)
+	c.allAtHome()
+	gates[3].release(wire.OpRead)
+	require.Never(t, func() bool { return len(read) > 0 }, 100*time.Millisecond, time.Millisecond)
+	gates[1].release(wire.OpRead)
+	gates[2].release(wire.OpRead)
+	requireBytes(t, data, <-read)
 }

@@ -32,17 +32,24 @@ const (
 type Choice struct {
 	Decision Decision
 	Version  vocab.Version
-	Newer    bool // a version above the chosen one is in sight: never acknowledged
+	// Doubt says that it holds only if all who could answer have, and answered when the
+	// others had: a version above the chosen one is in sight, or so few lack the block that
+	// something could be wrong with them alone.
+	Doubt bool
 }
 
-// Choose applies the rule of reading to the answers of a block's s storages, in
-// any order. Storages that overwrite in place can lose an acknowledged version
+// Choose applies the rule of reading to the answers of a block's s storages, by
+// position. Storages that overwrite in place can lose an acknowledged version
 // when an overwrite is cut short; k storages that have something then show it,
 // for what was never acknowledged, or was discarded, lies on fewer in sight.
+//
+// That k say they have nothing is no proof while a projection comes home: its home may have
+// been asked before, and the spare after. Homes only gain, so k of them are, if one more than
+// can have missed a write is among all: a storage may have lost the file.
 func Choose(l vocab.Layout, answers []Answer) Choice {
 	k := int(l.Inverse)
 	var newest, best vocab.Version
-	answered, present := 0, 0
+	answered, present, absentHomes := 0, 0, 0
 	for i := range answers {
 		a := &answers[i]
 		if a.State == Silent {
@@ -50,6 +57,9 @@ func Choose(l vocab.Layout, answers []Answer) Choice {
 		}
 		answered++
 		if a.State != Present {
+			if i < int(l.Forward) {
+				absentHomes++
+			}
 			continue
 		}
 		present++
@@ -66,11 +76,12 @@ func Choose(l vocab.Layout, answers []Answer) Choice {
 	enough := answered >= int(l.Safe)-int(l.Forward)+k
 	switch {
 	case !best.Absent() && (best == newest || enough):
-		return Choice{Decision: Readable, Version: best, Newer: best != newest}
+		return Choice{Decision: Readable, Version: best, Doubt: best != newest}
 	case best.Absent() && enough && present >= k:
-		return Choice{Decision: Torn, Newer: true}
+		return Choice{Decision: Torn, Doubt: true}
 	case newest.Absent() && answered >= k, best.Absent() && enough:
-		return Choice{Decision: Zeros, Newer: !newest.Absent()}
+		sure := newest.Absent() && absentHomes >= k && answered >= int(l.Safe-l.Forward)+2
+		return Choice{Decision: Zeros, Doubt: !sure}
 	}
 	return Choice{}
 }
