@@ -103,7 +103,7 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 	n := c.storages[r.IntN(len(c.storages))]
 	silent := r.IntN(3) == 0
 	span := f.span(r)
-	switch r.IntN(22) {
+	switch r.IntN(23) {
 	case 0, 1:
 		return fault{at, fmt.Sprintf("power of %s is lost for %v, silent %v", n.name, span, silent), func() { f.outage(&n.node, span, func() { n.kill(silent) }) }}
 	case 2:
@@ -157,6 +157,10 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 			f.loseRoot(n, silent, 0, func() {})
 			f.loseRoot(other, silent, 0, func() {})
 		}}
+	case 21:
+		slot := r.IntN(f.ep.clients)
+		span := 20*time.Second + span
+		return fault{at, fmt.Sprintf("the client in place %d is cut off for %v", slot, span), func() { f.cutOff(f.ep.clientIn(slot), span) }}
 	default:
 		seed := r.Uint64()
 		return fault{at, fmt.Sprintf("rot of a slot file on %s", n.name), func() { f.rot(n, rand.New(rand.NewPCG(seed, 1))) }}
@@ -204,6 +208,20 @@ func (f *faults) part(a, b string, span time.Duration) {
 	f.ep.c.net.setApart(a, b, true)
 	time.Sleep(span)
 	f.ep.c.net.setApart(a, b, false)
+}
+
+// cutOff parts a client from all, for longer than its session lives, perhaps. What it has
+// sent arrives afterwards.
+func (f *faults) cutOff(client string, span time.Duration) {
+	all := []string{f.ep.c.export.name}
+	for _, n := range f.ep.c.storages {
+		all = append(all, n.name)
+	}
+	var parted sync.WaitGroup
+	for _, name := range all {
+		parted.Go(func() { f.part(client, name, span) })
+	}
+	parted.Wait()
 }
 
 func (f *faults) slow(a, b string, most, span time.Duration) {
