@@ -140,6 +140,9 @@ func (s *Server) walkFiles(ctx context.Context, t *task, files []someFile) {
 	var left []inodeID
 	for _, f := range files {
 		weight := int64(min(1+f.size>>20, walkLarge))
+		if t.id.kind == wire.TaskBalance {
+			weight = walkLarge // how full the storages are is known of some seconds ago
+		}
 		_ = places.Acquire(context.Background(), weight) // the files under way end in their time
 		g.Go(func() error {
 			defer places.Release(weight)

@@ -294,7 +294,8 @@ func TestAStorageIsDrainedAndFilledAgain(t *testing.T) {
 	done = c.task("balance", "volume", "balance")
 	require.NotZero(t, done.Moved)
 	after := func() float64 { a, b := c.fullness(); return a - b }
-	require.Eventually(t, func() bool { return after() < 0.10 }, await, tick, "%.2f", after())
+	// Files move at four hundredths, judged by what the storages said some seconds ago; journals come on top.
+	require.Eventually(t, func() bool { return after() < 0.15 }, await, tick, "%.2f", after())
 	require.NotZero(t, filesUnder(t, slots))
 	t.Logf("fullest %.0f %%, emptiest %.0f %%; after the balance %.0f %% between them", 100*fullest, 100*emptiest, 100*after())
 	tr.checkWithout()
