@@ -22,8 +22,14 @@ import (
 
 var taskForms = []form{{"0", false}, {"0", true}, {"1", false}, {"2,4,5", true}}
 
-// replaceRoot takes away all that a storage has and makes it an empty root.
+// replaceRoot takes away all that a storage has and starts it with an empty root.
 func (c *cluster) replaceRoot(i int) {
+	c.emptyRoot(i)
+	c.restartStorage(i)
+}
+
+// emptyRoot stops a storage, takes away all that it has and makes it an empty root.
+func (c *cluster) emptyRoot(i int) {
 	c.killStorage(i)
 	require.NoError(c.t, os.RemoveAll(c.storages[i].root))
 	require.NoError(c.t, storaged.InitRoot(c.storages[i].root, c.id, vocab.StorageID{CID: 1, SID: vocab.SID(i + 1)}))
@@ -88,7 +94,6 @@ func TestALostRootIsRebuilt(t *testing.T) {
 			w := m.open("written", os.O_CREATE|os.O_RDWR)
 			for i := range c.storages {
 				c.replaceRoot(i)
-				c.restartStorage(i)
 				more := random(uint64(i)+77, 300_000)
 				_, err := w.Write(more)
 				require.NoError(t, err)
@@ -114,7 +119,6 @@ func TestWhatIsDurableAndNotYetFinalIsRebuilt(t *testing.T) {
 	f := m.create("f", data)
 	for _, sid := range f.Handle().SIDs()[:2] {
 		c.replaceRoot(int(sid) - 1)
-		c.restartStorage(int(sid) - 1)
 		c.taskOf(wire.TaskRebuild, int(sid)-1)
 	}
 	require.NoError(t, f.Close())
@@ -137,7 +141,6 @@ func TestARootThatLacksBlocksDoesNotCallThemAbsent(t *testing.T) {
 	other := int(sids[1]) - 1
 	c.killStorage(other)
 	c.replaceRoot(int(sids[0]) - 1)
-	c.restartStorage(int(sids[0]) - 1)
 	require.Eventually(t, func() bool {
 		for _, task := range c.export.server.(*exportd.Server).Tasks() {
 			if task.Kind == wire.TaskRebuild && task.Waiting == 1 {
@@ -491,7 +494,6 @@ func TestWhatWasDiscardedStaysAwayThroughTasks(t *testing.T) {
 			c.surviveLosses(all)
 
 			c.replaceRoot(lost)
-			c.restartStorage(lost)
 			c.taskOf(wire.TaskRebuild, lost)
 			c.foldStorages()
 			c.allWhole()
