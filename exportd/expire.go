@@ -208,8 +208,7 @@ func (s *Server) sendFence(sto *storage, m *wire.FenceRequest) error {
 // that no write of the old session can be acknowledged, and every finished one
 // is seen.
 func fenceQuorum(l vocab.Layout) int {
-	k, n, safe := int(l.Inverse), int(l.Forward), int(l.Safe)
-	return max(safe-n+k, safe-k+1)
+	return max(l.ReadQuorum(), int(l.Safe)-int(l.Inverse)+1)
 }
 
 func (s *Server) fencedFiles(sess *session, st *fenceState) (ready []vocab.Ino) {

@@ -39,8 +39,8 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 	if sum, err = s.repair(&to, epoch, o); err == nil {
 		err = reachedAt(&sum, from)
 	}
-	if n := sum.Lost + sum.Torn; err == nil && n > 0 {
-		err = s.repairFirst(f, n)
+	if err == nil {
+		err = s.repairFirst(f, sum.Lost+sum.Torn)
 	}
 	if err != nil {
 		return sum, err
@@ -58,8 +58,8 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 	if err == nil && rest.Busy > 0 {
 		err = underWay(&rest)
 	}
-	if n := rest.Lost + rest.Torn; err == nil && n > 0 {
-		err = s.repairFirst(f, n)
+	if err == nil {
+		err = s.repairFirst(f, rest.Lost+rest.Torn)
 	}
 	if err != nil {
 		return sum, err
@@ -69,15 +69,12 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 }
 
 // repairFirst has a file repaired, as those are whose storages have missed something, among the
-// storages that it lies on: blocks of it need that before a task can go on.
+// storages that it lies on, if blocks of it need that before a task can go on.
 func (s *Server) repairFirst(f *someFile, blocks uint64) error {
-	err := s.own(f.exp, func(t *tx) error {
-		if _, err := t.inode(f.ino); err != nil {
-			return err
-		}
-		t.degrade(f.exp, f.ino, leaseRecord{session: repairSession})
+	if blocks == 0 {
 		return nil
-	})
+	}
+	err := s.ownFile(f, func(t *tx) { t.degrade(f.exp, f.ino, leaseRecord{session: repairSession}) })
 	if err != nil {
 		return err
 	}

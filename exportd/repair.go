@@ -20,13 +20,9 @@ func (t *tx) degrade(exp *export, ino vocab.Ino, who leaseRecord) {
 	})
 }
 
-// noteDegraded takes over what the holder of a lease says, unless this command has
-// deleted the file: it was unlinked, and this was the last to have it open.
+// noteDegraded takes over what the holder of a lease says of a file that is there still.
 func (t *tx) noteDegraded(m *wire.Commit) {
-	if !m.Degraded {
-		return
-	}
-	if _, err := t.inode(m.Ino); err == nil {
+	if m.Degraded {
 		t.degrade(t.exp, m.Ino, leaseRecord{t.sess.id, m.Epoch})
 	}
 }
@@ -103,18 +99,25 @@ func (s *Server) settleTorn(f *someFile, blocks uint64, epoch vocab.Epoch) error
 	if err := s.stopUse(f); err != nil {
 		return err
 	}
-	err := s.own(f.exp, func(t *tx) error {
-		if _, err := t.inode(f.ino); err != nil {
-			return err
-		}
+	err := s.ownFile(f, func(t *tx) {
 		t.recover(f.ino, leaseRecord{settleSession, epoch})
 		t.hook(func() { s.torn[f.ino] = true })
-		return nil
 	})
 	if err != nil {
 		return err
 	}
 	return vocab.Errorf(vocab.Busy, "%d blocks have remains of a write that was never complete: the file is settled first", blocks)
+}
+
+// ownFile is own for what concerns a file, unless that was deleted meanwhile.
+func (s *Server) ownFile(f *someFile, do func(*tx)) error {
+	return s.own(f.exp, func(t *tx) error {
+		_, err := t.inode(f.ino)
+		if err == nil {
+			do(t)
+		}
+		return err
+	})
 }
 
 // repairOptions are those of a wire.RepairRequest.

@@ -236,7 +236,7 @@ func (s *Server) walkFile(t *task, f *someFile, epoch vocab.Epoch, rate uint64) 
 			o.some(f.size)
 		}
 	}
-	if err == nil && got.Torn > 0 {
+	if err == nil {
 		err = s.repairFirst(f, got.Torn)
 	}
 	s.tasksMu.Lock()

@@ -278,28 +278,22 @@ func isAnswer(c block.Choice) bool { return c.Decision == block.Readable || c.De
 // lookAgain asks all once more, once, if a block is in doubt: what one of them had may have
 // come home, to another that had been asked before. It tells whether it did.
 func (r *fetcher) lookAgain() bool {
-	if r.again {
-		return false
-	}
+	doubt := false
 	for i, c := range r.choices {
-		if r.decided[i] || c.Decision == block.Undecided {
-			continue
-		}
-		r.again = true
-		for p := range r.said[i] {
-			if r.answered(p) {
-				r.asked[p] = false
-			}
-		}
+		doubt = doubt || !r.decided[i] && c.Decision != block.Undecided
 	}
-	if !r.again {
+	if !doubt || r.again {
 		return false
 	}
+	r.again = true
 	for i, said := range r.said {
 		if !r.decided[i] {
 			clear(said)
 			r.choices[i] = block.Choice{}
 		}
+	}
+	for _, a := range r.bulks {
+		r.asked[a.position] = false
 	}
 	return r.askMore(len(r.asked))
 }
@@ -326,19 +320,20 @@ func (r *fetcher) spread(a answer) error {
 		bulk = a.bulk.B
 	}
 	i := 0
+	say := func(x block.Answer, payload []byte, used uint32) {
+		if !r.decided[i] { // else it was asked again for others
+			r.said[i][a.position], r.payloads[i][a.position], r.used[i][a.position] = x, payload, used
+		}
+	}
 	var broken error
 	for _, piece := range a.reply.Pieces {
 		for range piece.Count {
 			if i >= r.n {
 				return vocab.Errorf(vocab.Protocol, "answer for more than %d blocks", r.n)
 			}
-			said := &r.said[i][a.position]
-			if r.decided[i] {
-				said = &block.Answer{} // it was asked again for others
-			}
 			switch piece.State {
 			case wire.SlotAbsent:
-				said.State = block.Absent
+				say(block.Answer{State: block.Absent}, nil, 0)
 			case wire.SlotBroken:
 				broken = vocab.Errorf(vocab.Corrupt, "block %d", r.first+uint64(i))
 			case wire.SlotPresent:
@@ -349,18 +344,13 @@ func (r *fetcher) spread(a answer) error {
 					broken = vocab.Errorf(vocab.Corrupt, "block %d", r.first+uint64(i))
 					break
 				}
-				*said = block.Answer{State: block.Present, Projection: h.Projection, Version: h.Version}
-				if !r.decided[i] {
-					r.payloads[i][a.position], r.used[i][a.position] = payload, h.BlockBytes
-				}
+				say(block.Answer{State: block.Present, Projection: h.Projection, Version: h.Version}, payload, h.BlockBytes)
 			}
 			i++
 		}
 	}
 	for ; i < r.n; i++ {
-		if !r.decided[i] {
-			r.said[i][a.position].State = block.Absent
-		}
+		say(block.Answer{State: block.Absent}, nil, 0)
 	}
 	return broken
 }

@@ -70,7 +70,7 @@ func (w *repairer) run(ctx context.Context) error {
 			w.reply.Missing |= 1 << p
 		}
 	}
-	if need := int(layout.Safe - layout.Forward + layout.Inverse); len(w.reached()) < need {
+	if need := layout.ReadQuorum(); len(w.reached()) < need {
 		return vocab.Errorf(vocab.Unavailable, "%d of its storages can be reached, %d are needed", len(w.reached()), need)
 	}
 	if err := w.join(ctx); err != nil {
@@ -374,8 +374,7 @@ func (w *repairer) telling(all *window) (n, need int) {
 			n++
 		}
 	}
-	layout := w.coder.Geometry.Layout
-	return n, int(layout.Safe - layout.Forward + layout.Inverse)
+	return n, w.coder.Geometry.Layout.ReadQuorum()
 }
 
 // newest is the newest version of which enough different projections are there.
@@ -436,16 +435,23 @@ func isBroken(broken uint32, position int) bool { return broken>>position&1 == 1
 // whether they have, that somebody may have been told it is safe. While a storage joins, the
 // one whose place it takes is not asked: it may have what another has lost.
 func (w *repairer) mayBeAcknowledged(answers []block.Answer) bool {
-	unknown, most := 0, 0
+	most := 0
 	for _, a := range answers {
-		switch a.State {
-		case block.Silent:
-			unknown++
-		case block.Present:
+		if a.State == block.Present {
 			most = max(most, block.Different(answers, a.Version))
 		}
 	}
-	return most+unknown >= int(w.coder.Geometry.Layout.Forward) || most > 0 && len(w.req.Joining) > 0
+	return most+silent(answers) >= int(w.coder.Geometry.Layout.Forward) || most > 0 && len(w.req.Joining) > 0
+}
+
+// silent counts the storages that cannot tell what they have.
+func silent(answers []block.Answer) (n int) {
+	for _, a := range answers {
+		if a.State == block.Silent {
+			n++
+		}
+	}
+	return n
 }
 
 // isTorn tells whether what a home has of a block is newer than version v, which most have, and
@@ -455,13 +461,7 @@ func (w *repairer) isTorn(a block.Answer, v vocab.Version, answers []block.Answe
 	if a.State != block.Present || a.Version.Compare(v) <= 0 || w.reply.Missing != 0 {
 		return false
 	}
-	unknown := 0
-	for _, o := range answers {
-		if o.State == block.Silent {
-			unknown++
-		}
-	}
-	return block.Different(answers, a.Version)+unknown < int(w.coder.Geometry.Layout.Forward)
+	return block.Different(answers, a.Version)+silent(answers) < int(w.coder.Geometry.Layout.Forward)
 }
 
 // isSuperfluous tells whether what a storage has of a block can go when the homes have

@@ -10,30 +10,26 @@ import (
 const (
 	// A journal is at most this part of its disk: one that runs full can be folded still.
 	journalPart = 32
-	// So many journals stay free for what makes room: folding, deletions, fences and the
-	// start of a storaged. Twice as many are not for clients, so that files can be settled
-	// and repaired.
-	journalsKept = 1
 	// roomLooks is how often the disk is asked how full it is while what is kept is written.
 	roomLooks = 8
 )
 
-// room is what may be written to a root's disk.
+// room is what may be written to a root's disk. As much as a journal stays free for what makes
+// room: folding, deletions, fences and the start of a storaged. Twice as much is not for
+// clients, so that files can be settled and repaired.
 type room struct {
 	disk disk.Disk
-	kept int64         // bytes that stay free
-	left [2]roomBudget // of storageds, and of clients
+	kept int64 // bytes that stay free
+	// left is what storageds, and clients, may write before the disk is asked again how full
+	// it is: others may use it too, so that is soon.
+	left [2]atomic.Int64
 }
-
-// roomBudget is what may be written before the disk is asked again how full it is: others
-// may use it too, so that is soon.
-type roomBudget struct{ atomic.Int64 }
 
 // roomOf makes room for a root, and says how long its journal may be.
 func roomOf(d disk.Disk, journal int64) (r *room, limit int64, err error) {
 	total, _, err := d.Space()
 	limit = min(journal, max(MinJournalBytes, int64(total/journalPart)))
-	return &room{disk: d, kept: journalsKept * limit}, limit, err
+	return &room{disk: d, kept: limit}, limit, err
 }
 
 // take is asked before n bytes are written.

@@ -363,7 +363,7 @@ func (w *settler) fetch(ctx context.Context, position int, first uint64, count i
 // and writes it anew; if there is none the block was never acknowledged.
 func (w *settler) settleBlock(ctx context.Context, b uint64, all []held) error {
 	layout := w.req.Placement.Geometry.Layout
-	k, n, s := int(layout.Inverse), int(layout.Forward), int(layout.Safe)
+	k, need := int(layout.Inverse), layout.ReadQuorum()
 	for {
 		answers, answered := make([]block.Answer, 0, len(all)), 0
 		var newest vocab.Version
@@ -379,8 +379,8 @@ func (w *settler) settleBlock(ctx context.Context, b uint64, all []held) error {
 				answered++
 			}
 		}
-		if answered < s-n+k {
-			return vocab.Errorf(vocab.Corrupt, "block %d: only %d storages can tell what they have of it, of %d that must", b, answered, s-n+k)
+		if answered < need {
+			return vocab.Errorf(vocab.Corrupt, "block %d: only %d storages can tell what they have of it, of %d that must", b, answered, need)
 		}
 		if newest.Absent() {
 			return w.discard(ctx, b, 1)

@@ -46,7 +46,7 @@ func (s *Server) write(ctx context.Context, r *wire.Request) (wire.Message, wire
 	if err != nil {
 		return nil, wire.Bulk{}, err
 	}
-	if err := rt.room.take(len(bulk), in.client); err != nil {
+	if err := rt.room.take(len(bulk), client); err != nil {
 		return nil, wire.Bulk{}, rt.failure("ask for free space", err)
 	}
 	leave, err := rt.enterUnder(ctx, &req.Target)

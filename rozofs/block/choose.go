@@ -73,7 +73,7 @@ func Choose(l vocab.Layout, answers []Answer) Choice {
 			best = a.Version
 		}
 	}
-	enough := answered >= int(l.Safe)-int(l.Forward)+k
+	enough := answered >= l.ReadQuorum()
 	switch {
 	case !best.Absent() && (best == newest || enough):
 		return Choice{Decision: Readable, Version: best, Doubt: best != newest}

@@ -17,6 +17,10 @@ type Layout struct {
 	Inverse, Forward, Safe uint8
 }
 
+// ReadQuorum is how many of a block's storages must say what they have so that whatever was
+// acknowledged shows on inverse of them.
+func (l Layout) ReadQuorum() int { return int(l.Safe) - int(l.Forward) + int(l.Inverse) }
+
 // LayoutByNumber returns RozoFS's layouts 0, 1 and 2.
 func LayoutByNumber(n int) (Layout, error) {
 	switch n {
