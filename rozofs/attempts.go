@@ -1,9 +1,6 @@
 package rozofs
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // attempts are the goroutines that bring to storages what was written under a lease. When
 // that is given up they end: nothing may be sent, on a connection that is made later, of a
@@ -13,8 +10,6 @@ type attempts struct {
 	stop context.CancelCauseFunc
 	n    int // guarded by the file's mu
 }
-
-var errAbandoned = errors.New("what was written to the file was given up")
 
 func newAttempts() *attempts {
 	a := &attempts{}
@@ -58,10 +53,10 @@ func (f *file) attemptEnded(a *attempts) {
 }
 
 // stopAttempts ends them and returns when none can send anything any more.
-func (f *file) stopAttempts(ctx context.Context) error {
+func (f *file) stopAttempts(ctx context.Context, why error) error {
 	f.mu.Lock()
 	a := f.attempts
-	a.stop(errAbandoned)
+	a.stop(why)
 	f.attempts = newAttempts()
 	f.mu.Unlock()
 	if err := f.waitFor(ctx, func() bool { return a.n == 0 }); err != nil {

@@ -99,3 +99,6 @@ func (h *Handle) IsWell(position int) bool {
 	h.f.mu.Unlock()
 	return h.f.c.pool.state(&dist, position) == nodeUp
 }
+
+// Session is the session that the client has at exportd.
+func (c *Client) Session() vocab.SessionID { return c.session.id() }

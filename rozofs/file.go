@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/rozofs-go/rozo/rozofs/block"
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -19,8 +21,9 @@ type file struct {
 	used int // tidy's round of the last use; guarded by Client.mu
 
 	// content serializes what changes the content: writes and truncations. It is
-	// taken before mu, under a held lease, and kept while blocks are read.
-	content sync.Mutex
+	// taken before mu, under a held lease, and kept while blocks are read, so who waits for
+	// it can be interrupted.
+	content *semaphore.Weighted // of 1
 
 	mu      sync.Mutex    // guards all below; never held while blocking
 	changed chan struct{} // closed and replaced when state that others wait for changes
@@ -35,6 +38,7 @@ type file struct {
 	gone      vocab.Epoch // of the last write lease that was given up or lost
 	given     uint64      // Client.given when a write lease was last given up or lost
 	holders   int         // calls that rely on the lease right now
+	lost      error       // the lease has ended while calls relied on it, and why; until they have ended
 
 	attr        vocab.Attr
 	attrRound   uint64     // Client.nameChanges when attr was fetched
@@ -70,7 +74,7 @@ type stamp struct {
 }
 
 func newFile(c *Client, ino vocab.Ino) *file {
-	return &file{c: c, ino: ino, changed: make(chan struct{}), pages: map[uint64]*page{}, attempts: newAttempts()}
+	return &file{c: c, ino: ino, content: semaphore.NewWeighted(1), changed: make(chan struct{}), pages: map[uint64]*page{}, attempts: newAttempts()}
 }
 
 // broadcast wakes all who wait for a change; mu is held.

@@ -135,7 +135,7 @@ func (h *Handle) Flush(ctx context.Context) error {
 // Sync makes the content, size and times durable.
 func (h *Handle) Sync(ctx context.Context) error {
 	f := h.f
-	if err := f.waitFor(ctx, func() bool { return !f.recalling }); err != nil {
+	if err := f.waitFor(ctx, func() bool { return !f.recalling && f.lost == nil }); err != nil {
 		return err
 	}
 	f.holders++ // so that a recall waits: the commit goes under the present lease, or none

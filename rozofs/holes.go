@@ -48,8 +48,10 @@ func (h *Handle) change(ctx context.Context, off, n int64, do func(f *file, from
 		return err
 	}
 	defer f.letGo()
-	f.content.Lock()
-	defer f.content.Unlock()
+	if err := f.content.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer f.content.Release(1)
 	if err := f.finishDiscards(ctx); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func (f *file) hold(ctx context.Context, who Caller, want wire.LeaseKind) error 
 		if err := f.c.session.awaitLease(ctx); err != nil {
 			return err
 		}
-		if err := f.waitFor(ctx, func() bool { return !f.recalling && !f.acquiring }); err != nil {
+		if err := f.waitFor(ctx, func() bool { return !f.recalling && !f.acquiring && f.lost == nil }); err != nil {
 			return err
 		}
 		if f.lease.Kind >= want && f.known && f.c.session.good() {
@@ -40,11 +40,27 @@ func (f *file) hold(ctx context.Context, who Caller, want wire.LeaseKind) error 
 
 func (f *file) letGo() {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.holders--
+	lost := f.holders == 0 && f.lost != nil
+	if lost {
+		f.endLost()
+	}
 	if f.holders == 0 {
 		f.broadcast()
 	}
+	f.mu.Unlock()
+	if lost { // what a read brings to the cache now is old; its pages are locked until the read returns
+		f.c.goes(func(context.Context) { f.c.invalidate(f.ino) })
+	}
+}
+
+// endLost drops what calls have written after their lease was lost; mu is held. Part of it was
+// made of what they had read before.
+func (f *file) endLost() {
+	if f.isUnsaved() {
+		f.giveUpContent(f.lost)
+	}
+	f.attempts, f.lost = newAttempts(), nil
 }
 
 func (f *file) acquire(ctx context.Context, who Caller, want wire.LeaseKind) error {
@@ -61,7 +77,7 @@ func (f *file) acquire(ctx context.Context, who Caller, want wire.LeaseKind) err
 // the client's counters from before it asked. What was asked on an earlier connection counts
 // for nothing: exportd may have answered before a restart, in which it forgot the open and a
 // read lease, and the client did not claim them when it connected again. So the caller asks
-// once more.
+// once more; so it does when a lease was lost on which others rely still.
 func (f *file) granted(reply *wire.OpenReply, round, conn uint64) error {
 	var coder *block.Coder
 	if reply.Attr.IsRegular() {
@@ -77,7 +93,7 @@ func (f *file) granted(reply *wire.OpenReply, round, conn uint64) error {
 	defer f.c.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if conn != f.c.connections.now() {
+	if conn != f.c.connections.now() || f.lost != nil {
 		return nil
 	}
 	overtaken := f.c.overtaken(f.ino, reply.Lease.Epoch)
@@ -372,39 +388,54 @@ func (f *file) gave() bool {
 	return f.giving
 }
 
-// lose forgets the lease and what was not durable under it.
+// lose forgets the lease and what was not durable under it. The calls that rely on it end
+// with an error, at the latest when they make durable what they have written.
 func (f *file) lose(why error) {
 	defer f.endUnsure()
 	f.mu.Lock()
-	had := f.lease.Kind
+	unsaved := f.lease.Kind == wire.LeaseWrite && f.isUnsaved()
 	f.setLease(wire.Lease{})
 	f.known = false
-	unsaved := len(f.pages) > 0 || len(f.undone) > 0 || f.uncommitted
-	f.mu.Unlock()
-	if had == wire.LeaseWrite && unsaved {
-		f.abandon(why)
+	if unsaved {
+		f.giveUpContent(why)
 	}
+	f.attempts.stop(why)
+	if f.lost = why; f.holders == 0 {
+		f.endLost()
+	}
+	f.broadcast()
+	f.mu.Unlock()
 	f.c.invalidate(f.ino)
 }
+
+// isUnsaved is called with mu held.
+func (f *file) isUnsaved() bool { return len(f.pages) > 0 || len(f.undone) > 0 || f.uncommitted }
 
 // abandon drops pages that cannot be saved and leaves the error for the caller.
 func (f *file) abandon(why error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.giveUpContent(why)
+	f.broadcast()
+}
+
+// giveUpContent is abandon with mu held.
+func (f *file) giveUpContent(why error) {
 	for b := range f.pages {
 		f.dropPage(b)
 	}
 	f.runs, f.undone, f.uncommitted = nil, nil, false
 	f.finality.lost, f.torn = true, true
-	f.failure = errors.Join(f.failure, why)
-	f.broadcast()
+	if !errors.Is(f.failure, why) {
+		f.failure = errors.Join(f.failure, why)
+	}
 }
 
 // abandonAll is abandon under a lease that is there still: when it returns without an error
 // nothing is on its way to a storage but what a fence of the lease stops.
 func (f *file) abandonAll(ctx context.Context, why error) error {
 	f.abandon(why)
-	return f.stopAttempts(ctx)
+	return f.stopAttempts(ctx, why)
 }
 
 // beginSizing waits for its turn to tell exportd the size, until endSizing: what tells an
@@ -432,6 +463,10 @@ func (f *file) commit(ctx context.Context) error {
 	}
 	defer f.endSizing()
 	f.mu.Lock()
+	if err := f.lost; err != nil {
+		f.mu.Unlock()
+		return err
+	}
 	if !f.uncommitted || f.lease.Kind != wire.LeaseWrite {
 		f.mu.Unlock()
 		return nil

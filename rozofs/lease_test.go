@@ -99,3 +99,29 @@ func TestSizesAreToldInTurn(t *testing.T) {
 	f.endSizing()
 	require.NoError(t, f.beginSizing(ctx))
 }
+
+// A lease ends with its session while a call relies on it: what the call writes then is
+// dropped, and told, and until it has ended nothing is granted that it might use.
+func TestWhatIsWrittenUnderALostLeaseIsDropped(t *testing.T) {
+	c := &Client{files: map[vocab.Ino]*file{}, recalled: map[vocab.Ino]vocab.Epoch{}}
+	c.buffered.init(1 << 20)
+	f := newFile(c, 5)
+	require.NoError(t, f.granted(opened(wire.Lease{Kind: wire.LeaseWrite, Epoch: 3}), 0, 0))
+	f.holders++
+	why := vocab.Errorf(vocab.Stale, "the session has ended")
+	f.lose(why)
+	require.NoError(t, f.takeFailure(), "there was nothing to lose")
+	require.NoError(t, f.modify(t.Context(), 0, 0, vocab.DefaultBlockBytes, func([]byte) {}))
+	require.ErrorIs(t, f.drain(t.Context()), why)
+	require.ErrorIs(t, f.commit(t.Context()), why)
+	require.NoError(t, f.granted(opened(wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}), 0, 0))
+	require.Equal(t, wire.LeaseNone, f.lease.Kind, "the grant is void")
+
+	f.letGo()
+	require.Empty(t, f.pages)
+	require.ErrorIs(t, f.takeFailure(), why)
+	require.NoError(t, f.takeFailure(), "it is told once")
+	require.NoError(t, f.granted(opened(wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}), 0, 0))
+	require.Equal(t, wire.LeaseWrite, f.lease.Kind)
+	require.NoError(t, f.drain(t.Context()))
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -133,6 +134,63 @@ func TestAnOverwriteThatCannotBeSavedLeavesOldOrNew(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The session of a mount ends while a write of it waits for the rest of a block, and another
+// mount writes the file. Of the late write nothing comes to the storages, and who makes it
+// durable is told so, once.
+func TestAWriteThatOutlivesItsSessionOverwritesNothing(t *testing.T) {
+	var ahead atomic.Int64 // of exportd's clock
+	c := startCluster(t, form{"0", true}, func(cfg *exportd.Config) {
+		cfg.LeaseTerm = 5 * time.Second
+		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	c.mount(t).write("f", random(1, vocab.DefaultBlockBytes))
+	for _, s := range c.storages {
+		s.gate.clients = true
+	}
+	w := c.mount(t)
+	f := w.open("f", os.O_RDWR)
+	session := w.client.Session()
+	for _, s := range c.storages {
+		s.gate.hold(wire.OpRead)
+	}
+	wrote := make(chan error, 1)
+	go func() { _, err := f.WriteAt([]byte("late"), 5); wrote <- err }()
+	require.Eventually(t, func() bool {
+		return slices.ContainsFunc(c.storages, func(s *storageNode) bool { return s.gate.hasHeld() })
+	}, patience, time.Millisecond)
+	ahead.Add(int64(time.Hour)) // its session ends
+	r := c.mount(t)
+	now := random(2, vocab.DefaultBlockBytes)
+	r.write("f", now)
+	require.Eventually(t, func() bool { return w.client.Session() != session }, patience, time.Millisecond)
+	for _, s := range c.storages {
+		s.gate.release(wire.OpRead)
+	}
+	if err := <-wrote; err == nil {
+		require.ErrorIs(t, f.Sync(), vocab.Stale)
+	}
+	require.NoError(t, f.Sync())
+	require.NoError(t, f.Close())
+	w.holds("f", now)
+	r.holds("f", now)
+}
+
+// A discard that storages refuse, since its lease has ended, is not tried for ever.
+func TestADiscardThatIsRefusedEnds(t *testing.T) {
+	c := startCluster(t, form{"0", true})
+	m := c.mount(t)
+	f := m.create("f", random(1, 300_000))
+	for _, s := range c.storages {
+		s.gate.refuse(wire.OpDiscard, vocab.Fenced)
+	}
+	require.ErrorIs(t, f.Truncate(100), vocab.Fenced)
+	for _, s := range c.storages {
+		s.gate.refuse(wire.OpDiscard, vocab.Internal)
+	}
+	require.NoError(t, f.Truncate(100))
+	require.NoError(t, f.Close())
 }
 
 // What was written to a file that has no name any more, and is not open, need not be saved:

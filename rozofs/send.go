@@ -243,16 +243,19 @@ func (w *sender) take(a attempt) error {
 		return nil
 	}
 	w.errs[a.position] = a.err
-	for _, kind := range []vocab.Kind{vocab.Fenced, vocab.Invalid, vocab.Protocol} {
-		if errors.Is(a.err, kind) {
-			return a.err
-		}
+	if isRefusal(a.err) {
+		return a.err
 	}
 	if w.run.at[a.projection].position < 0 && w.pending[a.projection] == 0 &&
 		!w.trySpare(a.projection) && errors.Is(a.err, vocab.NoSpace) && !w.isSpareLate() {
 		return w.failed(vocab.NoSpace, "fewer than %d storages have room for it (%s)", len(w.slots), w.f.c.pool.missing(&w.dist))
 	}
 	return nil // if nothing is under way: until a storage comes back
+}
+
+// isRefusal tells whether another attempt is no use.
+func isRefusal(err error) bool {
+	return errors.Is(err, vocab.Fenced) || errors.Is(err, vocab.Invalid) || errors.Is(err, vocab.Protocol)
 }
 
 // advance starts an attempt for a projection: at home if that is well and has not
@@ -431,7 +434,7 @@ func (w *sender) timedOut() error {
 	case w.f.c.ctx.Err() != nil:
 		return errClosed
 	case w.run.by.stopped():
-		return errAbandoned
+		return context.Cause(w.run.by.ctx)
 	}
 	return w.failed(vocab.Unavailable, "fewer than %d storages took it within %v (%s)", len(w.slots),
 		w.f.c.cfg.StorageTimeout, w.f.c.pool.missing(&w.dist))

@@ -21,8 +21,10 @@ func (f *file) truncate(ctx context.Context, who Caller, ch Change) (vocab.Attr,
 		return vocab.Attr{}, err
 	}
 	defer f.letGo()
-	f.content.Lock()
-	defer f.content.Unlock()
+	if err := f.content.Acquire(ctx, 1); err != nil {
+		return vocab.Attr{}, err
+	}
+	defer f.content.Release(1)
 	if err := f.finishDiscards(ctx); err != nil {
 		return vocab.Attr{}, err
 	}
@@ -186,7 +188,9 @@ func (f *file) bringDiscard(ctx context.Context, todo *discarding) error {
 		for done, pending := d.count(); done < need && pending > 0 || patient && d.isAnyWell(); done, pending = d.count() {
 			select {
 			case r := <-d.results:
-				d.take(r)
+				if d.take(r); isRefusal(r.err) {
+					return r.err
+				}
 			case <-late.C:
 				patient = false
 				d.markLate()
@@ -204,7 +208,7 @@ func (f *file) bringDiscard(ctx context.Context, todo *discarding) error {
 		select {
 		case <-changed:
 		case <-d.by.ctx.Done():
-			return errAbandoned
+			return context.Cause(d.by.ctx)
 		case <-ctx.Done():
 			return d.tooFew(need)
 		}

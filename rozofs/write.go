@@ -60,8 +60,10 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 		return 0, err
 	}
 	defer f.letGo()
-	f.content.Lock()
-	defer f.content.Unlock()
+	if err := f.content.Acquire(ctx, 1); err != nil {
+		return 0, err
+	}
+	defer f.content.Release(1)
 	if err := f.finishDiscards(ctx); err != nil {
 		return 0, err
 	}
@@ -239,8 +241,11 @@ func (f *file) drain(ctx context.Context) error {
 			return err
 		}
 		f.mu.Lock()
-		crowded, failures := f.crowded, f.failures
+		crowded, failures, lost := f.crowded, f.failures, f.lost
 		f.mu.Unlock()
+		if lost != nil {
+			return lost
+		}
 		if err := f.sendDirty(ctx); err != nil {
 			return err
 		}
