@@ -72,9 +72,9 @@ func (r *root) syncDir(i int, name string) error {
 // syncGroup lets callers share syncs of one thing. A sync that has begun covers
 // nobody who comes later; those wait for the next one and share it.
 type syncGroup struct {
-	mu   sync.Mutex // guards next
-	next *round     // not begun yet
-	run  sync.Mutex // held by the round under way
+	mu    sync.Mutex // guards the rest
+	begun *round     // the latest
+	next  *round     // not begun yet
 }
 
 type round struct {
@@ -85,7 +85,7 @@ type round struct {
 // do returns the outcome of a call of sync that began after do was called.
 func (g *syncGroup) do(sync func() error) error {
 	g.mu.Lock()
-	r, leads := g.next, g.next == nil
+	r, before, leads := g.next, g.begun, g.next == nil
 	if leads {
 		r = &round{done: make(chan struct{})}
 		g.next = r
@@ -95,12 +95,13 @@ func (g *syncGroup) do(sync func() error) error {
 		<-r.done
 		return r.err
 	}
-	g.run.Lock()
+	if before != nil {
+		<-before.done
+	}
 	g.mu.Lock()
-	g.next = nil // whoever comes now is for the round after this
+	g.begun, g.next = r, nil // whoever comes now is for the round after this
 	g.mu.Unlock()
 	r.err = sync()
-	g.run.Unlock()
 	close(r.done)
 	return r.err
 }

@@ -55,9 +55,9 @@
 // package wire, at most Config.Threads of them on a root at once; what they hold
 // in bulk is bounded by Config.MaxBulkBytes, a quarter of it for one connection.
 // A goroutine of each root folds. Close joins everything. Lock order: root.folding,
-// root.gate, syncGroup.run, slotFile.mu, fenceLog.appending or journal.appending, then
-// the short ones (fileCache.mu, fenceLog.mu, journal.mu, syncGroup.mu), none of which is
-// held while taking another or during I/O.
+// root.gate, rounds of a syncGroup, slotFile.mu, fenceLog.appending or journal.appending,
+// all held during I/O (diskLock), then the short ones (fileCache.mu, fenceLog.mu,
+// journal.mu, syncGroup.mu), none of which is held while taking another or during I/O.
 //
 // # Failures
 //

@@ -42,7 +42,7 @@ const (
 type fenceLog struct {
 	disk disk.Disk
 
-	appending sync.Mutex // serializes appends, held during I/O; guards the next two
+	appending diskLock // serializes appends, held during I/O; guards the next two
 	f         disk.File
 	records   int
 
@@ -98,7 +98,7 @@ func decodeFences(b []byte) (map[vocab.SessionID]vocab.Epoch, error) {
 
 // openFences reads the log, makes it if the root has none yet, and compacts it.
 func openFences(d disk.Disk) (*fenceLog, error) {
-	l := &fenceLog{disk: d, epochs: map[vocab.SessionID]vocab.Epoch{}}
+	l := &fenceLog{disk: d, appending: newDiskLock(), epochs: map[vocab.SessionID]vocab.Epoch{}}
 	f, err := d.Open(fencesFile, os.O_RDONLY)
 	if err == nil {
 		b, rerr := readAll(f, fencesHeader+maxFencesRecords*fenceBytes)

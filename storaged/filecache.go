@@ -37,7 +37,7 @@ func (c *fileCache) acquire(fid vocab.FID) *slotFile {
 	defer c.mu.Unlock()
 	s := c.files[fid]
 	if s == nil {
-		s = &slotFile{root: c.root, fid: fid}
+		s = &slotFile{root: c.root, fid: fid, mu: newDiskLock()}
 		c.files[fid] = s
 	}
 	if s.idle != nil {

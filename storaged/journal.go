@@ -39,7 +39,7 @@ type journal struct {
 	idle  atomic.Bool   // the folder has found nothing to do
 	group syncGroup     // of the syncs of the current segment
 
-	appending sync.Mutex // held while a record is appended; guards the next three
+	appending diskLock // held while a record is appended; guards the next three
 	current   *segment
 	seq       uint64
 	synced    int64 // bytes of the current segment that a sync has covered
@@ -136,7 +136,10 @@ func (p *pending) add(block uint64, e entry) {
 
 // openJournal replays what an earlier run has left and begins a segment.
 func openJournal(d disk.Disk, limit int64) (*journal, error) {
-	j := &journal{disk: d, limit: limit, files: map[vocab.FID]*pending{}, wake: make(chan struct{}, 1), room: make(chan struct{})}
+	j := &journal{
+		disk: d, limit: limit, appending: newDiskLock(), files: map[vocab.FID]*pending{},
+		wake: make(chan struct{}, 1), room: make(chan struct{}),
+	}
 	err := d.Mkdir(journalDir)
 	if err == nil {
 		err = d.SyncDir(".")

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -36,7 +35,7 @@ type root struct {
 
 	// gate lets a fence wait for the changes that were admitted before it: they
 	// hold it for reading from the check of their epoch to their end.
-	gate sync.RWMutex
+	gate diskLock
 
 	closing  context.Context // ends when the root is being closed
 	stop     context.CancelFunc
@@ -44,7 +43,7 @@ type root struct {
 	unused   atomic.Bool   // nothing was ever written
 	finals   atomic.Uint64 // counts what became final
 	relieved atomic.Uint64 // finals when discards were folded out of turn
-	folding  sync.Mutex    // held by fold, before any other lock
+	folding  diskLock      // held by fold, before any other lock
 	folded   chan struct{} // closed when the folder has ended; nil: it was not started
 
 	failed atomic.Pointer[string] // why the disk is out of service; nil: it serves
@@ -56,6 +55,7 @@ func openRoot(cfg RootConfig, c Config, d disk.Disk) (*root, error) {
 	r := &root{
 		path: cfg.Path, disk: d, log: c.Log.With("storage", cfg.ID().String()),
 		threads: make(chan struct{}, c.Threads), syncers: make(chan struct{}, maxSyncers),
+		gate: newDiskLock(), folding: newDiskLock(),
 	}
 	r.closing, r.stop = context.WithCancel(context.Background())
 	err := r.identify(cfg)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync"
 	"sync/atomic"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -28,7 +27,7 @@ type slotFile struct {
 
 	// mu keeps readers from torn slots and writers from one another. It guards
 	// the rest. Held during I/O, but not during syncs.
-	mu      sync.RWMutex
+	mu      diskLock
 	opened  bool
 	f       disk.File // in place; nil: there is none
 	log     *pending  // in the journal; nil: nothing

@@ -18,6 +18,7 @@
 //   - bits turn in slot files, on at most forward − inverse storages of a file;
 //   - fdatasync, writes, reads or syncs of directories fail on a storage, until its machine
 //     is started anew, with the same disk or an empty one;
+//   - the calls of a storage's disk take their time, up to 20 seconds each;
 //   - a storage's disk is lost and an empty one put in its place: the rebuild begins by itself,
 //     while exportd or a storage loses its power, perhaps, or the new disk is lost too;
 //   - syncs of exportd's log fail: it ends, and is started again;
@@ -66,9 +67,8 @@
 //
 // # Limits
 //
-// In the bubble the clock stands still while a goroutine waits for a mutex. So the workload
-// lets one goroutine of a client change the content of a file at a time: the client serializes
-// that with a mutex, which is held while storages are waited for. For the same reason disks have
-// no delays: a storaged waits for its disk with mutexes held. Of exportd's disk only syncs of the
-// log fail: after other errors Pebble ends the process.
+// In the bubble the clock stands still while a goroutine waits for a mutex: what is held while
+// a disk or another machine is waited for must be a semaphore or a channel. Pebble waits for
+// its disk with mutexes held, so exportd's disk has no delays, and only syncs of its log
+// fail: after other errors Pebble ends the process.
 package sim

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"path"
@@ -103,7 +104,7 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 	n := c.storages[r.IntN(len(c.storages))]
 	silent := r.IntN(3) == 0
 	span := f.span(r)
-	switch r.IntN(23) {
+	switch r.IntN(25) {
 	case 0, 1:
 		return fault{at, fmt.Sprintf("power of %s is lost for %v, silent %v", n.name, span, silent), func() { f.outage(&n.node, span, func() { n.kill(silent) }) }}
 	case 2:
@@ -161,6 +162,13 @@ func (f *faults) draw(r *rand.Rand, at int) fault {
 		slot := r.IntN(f.ep.clients)
 		span := 20*time.Second + span
 		return fault{at, fmt.Sprintf("the client in place %d is cut off for %v", slot, span), func() { f.cutOff(f.ep.clientIn(slot), span) }}
+	case 22, 23:
+		op := []string{"", "read", "write", "datasync"}[r.IntN(4)]
+		most := []time.Duration{20 * time.Millisecond, 300 * time.Millisecond, 3 * time.Second, 20 * time.Second}[r.IntN(4)]
+		seed := r.Uint64()
+		return fault{at, fmt.Sprintf("slow disk of %s, up to %v for each %s, for %v", n.name, most, cmp.Or(op, "call"), span), func() {
+			f.slowDisk(n, op, most, span, rand.New(rand.NewPCG(seed, 1)))
+		}}
 	default:
 		seed := r.Uint64()
 		return fault{at, fmt.Sprintf("rot of a slot file on %s", n.name), func() { f.rot(n, rand.New(rand.NewPCG(seed, 1))) }}
@@ -264,6 +272,22 @@ func (f *faults) failDisk(n *storageNode, op string, nth int, span time.Duration
 	if replaced {
 		f.awaitWhole(n, token)
 	}
+}
+
+// slowDisk has calls of a kind, or all, take their time.
+func (f *faults) slowDisk(n *storageNode, op string, most, span time.Duration, r *rand.Rand) {
+	if !f.take(n.name) {
+		return
+	}
+	defer f.give(n.name)
+	n.disk.SetDelay(func(c memdisk.Call) time.Duration {
+		if op != "" && c.Op != op {
+			return 0
+		}
+		return time.Duration(r.Int64N(int64(most)))
+	})
+	time.Sleep(span)
+	n.disk.SetDelay(nil)
 }
 
 // failExport has the nth sync of exportd's log from now on fail, and from then on all, until

@@ -104,14 +104,11 @@ type client struct {
 	wrote value
 }
 
-// openFile is a handle. turn is held by who changes the content: inside of the client that is
-// serialized by a mutex, which testing/synctest takes for being at work, so that the clock
-// would stand still for whoever waits within.
+// openFile is a handle.
 type openFile struct {
 	file int
 	name string
 	f    *rozofs.File
-	turn chan struct{} // capacity 1
 	uses sync.WaitGroup
 }
 
@@ -275,17 +272,10 @@ func (c *client) opened(file int, name string, f *rozofs.File) *openFile {
 		go func() { _ = f.Close() }() // nothing was written with it
 		return o
 	}
-	o := &openFile{file: file, name: name, f: f, turn: make(chan struct{}, 1)}
+	o := &openFile{file: file, name: name, f: f}
 	c.open[file] = o
 	o.uses.Add(1)
 	return o
-}
-
-// change has f change the content, one at a time.
-func (o *openFile) change(f func()) {
-	o.turn <- struct{}{}
-	defer func() { <-o.turn }()
-	f()
 }
 
 func (c *client) write(r *rand.Rand, o *openFile) {
@@ -307,14 +297,12 @@ func (c *client) write(r *rand.Rand, o *openFile) {
 		values[i].fill(data[i*cellBytes:][:cellBytes])
 	}
 	c.mu.Unlock()
-	o.change(func() {
-		called := c.ep.history.now()
-		_, err := o.f.WriteAtContext(c.ctx, data, int64(first)*cellBytes)
-		c.note(err, "write %v to cells %d.. of %s (file %d)", values, first, o.name, o.file)
-		c.record(o.file, called, first, values, err)
-		c.ep.history.add(register{o.file, -1}, called, op{client: c.id, kind: opGrow, cells: cells{value(first + n)}, maybe: err != nil})
-		c.failed(o.file, "write", err)
-	})
+	called := c.ep.history.now()
+	_, err := o.f.WriteAtContext(c.ctx, data, int64(first)*cellBytes)
+	c.note(err, "write %v to cells %d.. of %s (file %d)", values, first, o.name, o.file)
+	c.record(o.file, called, first, values, err)
+	c.ep.history.add(register{o.file, -1}, called, op{client: c.id, kind: opGrow, cells: cells{value(first + n)}, maybe: err != nil})
+	c.failed(o.file, "write", err)
 }
 
 // record enters a write of values from a cell on, block by block.
@@ -333,14 +321,12 @@ func (c *client) record(file int, called int64, first int, values []value, err e
 func (c *client) truncate(r *rand.Rand, o *openFile) {
 	all := c.ep.names.cells(o.file)
 	size := r.IntN(all + 1)
-	o.change(func() {
-		called := c.ep.history.now()
-		err := o.f.Truncate(int64(size) * cellBytes)
-		c.note(err, "truncate %s (file %d) to %d cells", o.name, o.file, size)
-		c.record(o.file, called, size, make([]value, all-size), err)
-		c.ep.history.add(register{o.file, -1}, called, op{client: c.id, kind: opWrite, mask: 1, cells: cells{value(size)}, maybe: err != nil})
-		c.failed(o.file, "truncate", err)
-	})
+	called := c.ep.history.now()
+	err := o.f.Truncate(int64(size) * cellBytes)
+	c.note(err, "truncate %s (file %d) to %d cells", o.name, o.file, size)
+	c.record(o.file, called, size, make([]value, all-size), err)
+	c.ep.history.add(register{o.file, -1}, called, op{client: c.id, kind: opWrite, mask: 1, cells: cells{value(size)}, maybe: err != nil})
+	c.failed(o.file, "truncate", err)
 }
 
 func (c *client) sync(o *openFile) error {

@@ -106,9 +106,10 @@ func (f *file) ReadAt(b []byte, off int64) (n int, err error) {
 }
 
 func (f *file) WriteAt(b []byte, off int64) (int, error) {
+	c := f.d.begin("write", f.name)
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	if err := f.d.outcome("write", f.name); err != nil {
+	if err := f.d.outcome(c); err != nil {
 		if half := b[:len(b)/2]; len(half) > 0 && !f.d.dead {
 			f.n.change(change{off: off, b: half})
 		}

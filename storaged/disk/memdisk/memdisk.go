@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rozofs-go/rozo/storaged/disk"
 )
@@ -21,6 +22,7 @@ type Disk struct {
 	dead  bool // the power is off for those who have it open
 	locks map[*node]bool
 	fault func(Call) error
+	delay func(Call) time.Duration
 	calls int
 }
 
@@ -52,7 +54,15 @@ func (d *Disk) SetFault(f func(Call) error) {
 	d.fault = f
 }
 
-// LosePower returns the disk as it is when the power is back, without faults and locks. On
+// SetDelay has f asked before each call how long that takes; nil: no time. f runs under the
+// lock of the disk, the call waits without it.
+func (d *Disk) SetDelay(f func(Call) time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.delay = f
+}
+
+// LosePower returns the disk as it is when the power is back, without faults, delays and locks. On
 // the old one every call fails from now on.
 func (d *Disk) LosePower(r *rand.Rand) *Disk {
 	d.mu.Lock()
@@ -137,25 +147,40 @@ var errNoPower = errors.New("the power is off")
 
 // do runs f under the lock, unless the power is off or the call is to fail.
 func (d *Disk) do(op, name string, f func() error) error {
+	c := d.begin(op, name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.outcome(op, name); err != nil {
+	if err := d.outcome(c); err != nil {
 		return err
 	}
 	return f()
 }
 
+// begin numbers a call and waits as long as it takes.
+func (d *Disk) begin(op, name string) Call {
+	d.mu.Lock()
+	d.calls++
+	c, delay := Call{op, name, d.calls}, time.Duration(0)
+	if d.delay != nil {
+		delay = d.delay(c)
+	}
+	d.mu.Unlock()
+	if delay > 0 {
+		time.Sleep(delay)
+	}
+	return c
+}
+
 // outcome is called with mu held.
-func (d *Disk) outcome(op, name string) error {
+func (d *Disk) outcome(c Call) error {
 	if d.dead {
 		return errNoPower
 	}
-	d.calls++
 	if d.fault == nil {
 		return nil
 	}
-	if err := d.fault(Call{op, name, d.calls}); err != nil {
-		return &fs.PathError{Op: op, Path: name, Err: err}
+	if err := d.fault(c); err != nil {
+		return &fs.PathError{Op: c.Op, Path: c.Name, Err: err}
 	}
 	return nil
 }
