@@ -152,3 +152,31 @@ func TestASpareIsNotLeftWhileAHomeIsAway(t *testing.T) {
 	require.EqualValues(t, 1, c.taskOf(wire.TaskDrain, spare).Found.Moved)
 	c.surviveLosses(files{"f": data})
 }
+
+// What a spare has for a home that missed it stays there while that home's place is moved to
+// another storage: the move may be given up.
+func TestAMoveLeavesSparesWhatTheyHave(t *testing.T) {
+	c, data, homes, other := movable(t)
+	home := c.storages[homes[0]].gate
+	home.refuse(wire.OpWrite, vocab.NoSpace) // of clients and of those who repair
+	m := c.mount(t)
+	f := m.open("f", os.O_RDWR)
+	copy(data, random(3, 50_000))
+	_, err := f.WriteAt(data[:50_000], 0)
+	require.NoError(t, err)
+	require.NoError(t, f.Sync())
+	require.NoError(t, f.Close())
+	m.close()
+	c.giveUpMove(homes[0], other)
+	c.withDown([]int{homes[1]}, func() {
+		m := c.mount(t)
+		m.holds("f", data)
+		m.close()
+	})
+	c.start(wire.TaskDrain, homes[0])
+	require.EqualValues(t, 1, c.taskOf(wire.TaskDrain, homes[0]).Found.Moved)
+	c.allAtHome()
+	c.foldStorages()
+	c.allWhole()
+	c.surviveLosses(files{"f": data})
+}

@@ -465,10 +465,11 @@ func (w *repairer) isTorn(a block.Answer, v vocab.Version, answers []block.Answe
 }
 
 // isSuperfluous tells whether what a storage has of a block can go when the homes have
-// version v, or if there is none.
+// version v, or if there is none. While a storage joins nothing can: the move may be given up,
+// and then the one whose place it takes is a home and may lack what a spare has.
 func (w *repairer) isSuperfluous(position int, v vocab.Version, answers []block.Answer) bool {
 	switch {
-	case w.reply.Missing != 0:
+	case w.reply.Missing != 0 || len(w.req.Joining) > 0:
 		return false
 	case v.Absent():
 		return !w.mayBeAcknowledged(answers)
