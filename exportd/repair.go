@@ -79,6 +79,8 @@ func (s *Server) repairDegraded(f someFile, epoch vocab.Epoch) error {
 		return s.settleTorn(&f, got.Torn, epoch)
 	case got.Busy > 0:
 		return underWay(&got)
+	case isPartial(&got):
+		return vocab.Errorf(vocab.Busy, "it is not known yet what its storages lack of it")
 	}
 	return s.own(f.exp, func(t *tx) error {
 		if s.degraded[f.ino] != nil && s.degradedOften[f.ino] == f.degraded {
@@ -169,6 +171,9 @@ func (s *Server) repair(f *someFile, epoch vocab.Epoch, o repairOptions) (sum wi
 func unreached(got *wire.RepairReply) error {
 	return vocab.Errorf(vocab.Unavailable, "%d of its storages cannot be reached", bits.OnesCount32(got.Missing))
 }
+
+// isPartial tells whether a storage cannot tell yet what it lacks of the file, and some day will.
+func isPartial(got *wire.RepairReply) bool { return got.Marked != 0 && got.Lost == 0 }
 
 func underWay(got *wire.RepairReply) error {
 	return vocab.Errorf(vocab.Busy, "%d blocks are being written", got.Busy)

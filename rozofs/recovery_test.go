@@ -223,3 +223,32 @@ func TestWhatAStorageKeptOfADeadWriterIsReplaced(t *testing.T) {
 		})
 	}
 }
+
+// A writer dies, and the header of a slot file of its file has rotted: the storage counts as one
+// that cannot tell, nobody waits for a scrub, and it is whole again afterwards.
+func TestAFileWithABrokenHeaderIsSettled(t *testing.T) {
+	var ahead atomic.Int64 // of exportd's clock
+	c := startCluster(t, form{"0", false}, func(cfg *exportd.Config) {
+		cfg.LeaseTerm = 5 * time.Second
+		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	data := random(1, 300_000)
+	m := c.mount(t)
+	m.write("f", data)
+	m.close()
+	c.foldAll()
+	w := c.mount(t)
+	f := w.open("f", os.O_RDWR)
+	sids := f.Handle().SIDs()
+	w.client.Kill()
+	w.client = nil
+	c.breakHeaders(int(sids[0])-1, true)
+	ahead.Add(int64(time.Hour)) // its session ends
+	r := c.mount(t)
+	r.holds("f", data)
+	r.close()
+	c.allAtHome()
+	c.foldStorages()
+	c.allWhole()
+	c.surviveLosses(files{"f": data})
+}
