@@ -59,8 +59,15 @@ func TestARecallOfANewerLeaseIsThatOfTheOneHeld(t *testing.T) {
 	require.Nil(t, again)
 	require.Same(t, f, found)
 	require.True(t, f.recalling)
-	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}}, 0, 0))
+	grant(t, f, wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}, 0)
 	require.Equal(t, wire.LeaseNone, f.lease.Kind, "the grant is void")
+}
+
+func grant(t *testing.T, f *file, l wire.Lease, conn uint64) (counts bool) {
+	t.Helper()
+	counts, err := f.granted(&wire.OpenReply{Lease: l}, 0, conn)
+	require.NoError(t, err)
+	return counts
 }
 
 // What was answered on an earlier connection, and is read after the leases were claimed on
@@ -70,7 +77,7 @@ func TestAGrantOfAnEarlierConnectionIsVoid(t *testing.T) {
 	f := newFile(c, 5)
 	conn := c.connections.now()
 	c.connections.add()
-	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseRead, Epoch: 9}}, 0, conn))
+	require.False(t, grant(t, f, wire.Lease{Kind: wire.LeaseRead, Epoch: 9}, conn), "it is asked for again")
 	require.Equal(t, wire.LeaseNone, f.lease.Kind)
 	require.False(t, f.isHeld())
 }
@@ -82,9 +89,9 @@ func TestAGrantOfALeaseThatWasGivenUpIsVoid(t *testing.T) {
 	f := newFile(c, 5)
 	f.setLease(wire.Lease{Kind: wire.LeaseWrite, Epoch: 9})
 	f.setLease(wire.Lease{})
-	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}}, 0, 0))
+	grant(t, f, wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}, 0)
 	require.Equal(t, wire.LeaseNone, f.lease.Kind)
-	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 10}}, 0, 0))
+	grant(t, f, wire.Lease{Kind: wire.LeaseWrite, Epoch: 10}, 0)
 	require.Equal(t, wire.LeaseWrite, f.lease.Kind)
 }
 
