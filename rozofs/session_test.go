@@ -443,3 +443,37 @@ func TestAnOpenThatIsGivenUpDoesNotHoldUpClose(t *testing.T) {
 		require.Less(t, time.Since(began), time.Second)
 	})
 }
+
+// A file cannot be saved, and its name is gone by a request that its caller gave up: the mount
+// hears of that when it ends at the latest, and has nothing to save.
+func TestAFileThatCannotBeSavedIsAskedAboutAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		s := &scripted{}
+		s.answer = func(_ context.Context, r *wire.Request) (wire.Message, error) {
+			m := opened(wire.Lease{Kind: wire.LeaseWrite, Epoch: 9})
+			switch r.Op {
+			case wire.OpOpen:
+				m.Attr.Nlink = 1
+				return m, nil
+			case wire.OpGetAttr:
+				asked++
+				return &wire.AttrReply{Attr: m.Attr}, nil
+			case wire.OpRelease, wire.OpCloseSession:
+				return &wire.Empty{}, nil
+			}
+			return nil, nil
+		}
+		c := s.mount(t)
+		h, err := c.OpenFile(t.Context(), Caller{}, 5, os.O_RDWR)
+		require.NoError(t, err)
+		_, err = h.WriteAt(t.Context(), []byte("content"), 0)
+		require.NoError(t, err)
+		require.Error(t, h.Close(t.Context()), "there are no storages")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Zero(t, asked)
+		require.NoError(t, c.Close())
+		require.NotZero(t, asked)
+	})
+}
