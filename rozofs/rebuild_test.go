@@ -24,23 +24,15 @@ func TestARootThatIsLostDuringItsRebuildIsRebuiltAnew(t *testing.T) {
 	m.close()
 	c.allAtHome()
 
-	server, gate := c.export.server.(*exportd.Server), c.storages[lost].gate
-	rebuild := func() wire.Task {
-		for _, task := range server.Tasks() {
-			if task.Kind == wire.TaskRebuild {
-				return task
-			}
-		}
-		return wire.Task{}
-	}
+	gate := c.storages[lost].gate
 	gate.hold(wire.OpWrite)
 	c.replaceRoot(lost)
 	require.Eventually(t, gate.hasHeld, patience, 10*time.Millisecond, "the rebuild has begun")
-	first := rebuild().Started
+	first := c.awaitTask(wire.TaskRebuild, func(*wire.Task) bool { return true }).Started
 	c.emptyRoot(lost)
 	gate.release(wire.OpWrite)
 	c.restartStorage(lost)
-	require.Eventually(t, func() bool { return rebuild().Started > first }, patience, 10*time.Millisecond, "it begins anew")
+	c.awaitTask(wire.TaskRebuild, func(t *wire.Task) bool { return t.Started > first }) // it begins anew
 	c.task(wire.TaskRebuild)
 	_, err := storaged.ReadRoot(c.storages[lost].root)
 	require.NoError(t, err)
@@ -287,7 +279,7 @@ func TestAFileThatStaysPartialIsRepairedLater(t *testing.T) {
 		}
 		before := c.task(wire.TaskScrub).Started
 		c.start(wire.TaskScrub, -1)
-		require.Eventually(t, func() bool { return c.task(wire.TaskScrub).Started > before }, patience, 10*time.Millisecond)
+		c.awaitTask(wire.TaskScrub, func(t *wire.Task) bool { return t.State == wire.TaskDone && t.Started > before })
 		other.refuse(wire.OpVersions, vocab.Internal)
 		require.Eventually(t, func() bool { return condition() == wire.FileWhole }, patience, 10*time.Millisecond)
 		c.surviveLosses(files{"f": data})
