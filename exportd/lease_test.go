@@ -2,6 +2,7 @@ package exportd
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -432,6 +433,7 @@ func TestWhatIsNotClaimedIsGivenBack(t *testing.T) {
 	}
 	for range 2 {
 		kept, lost, written := held("kept", wire.LeaseRead), held("lost", wire.LeaseRead), held("written", wire.LeaseWrite)
+		later := held("later", wire.LeaseRead)
 		a.whenRecalled(func(m wire.RecallRequest) {
 			_ = a.release(wire.ReleaseItem{Commit: wire.Commit{Ino: m.Ino, Epoch: m.Epoch}})
 		})
@@ -440,11 +442,15 @@ func TestWhatIsNotClaimedIsGivenBack(t *testing.T) {
 		}
 		a.whenRecalled(func(wire.RecallRequest) { t.Error("nobody has the lease any more") })
 		require.NoError(t, a.resume())
-		later := held("later", wire.LeaseRead) // a client asks for nothing so early
-		_, err := a.reclaim(false, kept)
+		_, err := a.open(later.Ino, wire.LeaseRead) // again
+		require.NoError(t, err)
+		_, err = a.reclaim(false, kept)
 		require.NoError(t, err)
 		_, err = a.reclaim(true)
 		require.NoError(t, err)
+		there, err := value(w.srv.db, fileKey(prefixLease, 1, written.Ino), new(leaseRecord))
+		require.NoError(t, err)
+		require.False(t, there)
 		_, err = b.getattr(kept.Ino)
 		require.NoError(t, err)
 		_, err = b.getattr(lost.Ino)
@@ -452,9 +458,10 @@ func TestWhatIsNotClaimedIsGivenBack(t *testing.T) {
 		_, err = b.open(written.Ino, wire.LeaseWrite)
 		require.NoError(t, err)
 		w.srv.mu.RLock()
-		require.Contains(t, w.srv.sessions[a.opened.Session].files, later.Ino)
-		require.Len(t, w.srv.sessions[a.opened.Session].files, 2)
+		files := maps.Clone(w.srv.sessions[a.opened.Session].files)
 		w.srv.mu.RUnlock()
+		require.Contains(t, files, later.Ino)
+		require.Len(t, files, 2)
 		w.check()
 
 		require.NoError(t, a.closeAll(kept.Ino, kept.Lease))
