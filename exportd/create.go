@@ -181,6 +181,8 @@ func (s *Server) create(ctx context.Context, r *wire.Request) (wire.Message, err
 		return nil, vocab.Errorf(vocab.Invalid, "lease kind %d", m.Want)
 	}
 	s.awaitPoll(ctx)
+	ctx, cancel := patient(ctx, m.Patience)
+	defer cancel()
 	return s.call(ctx, r, &m.Head, changes, func(t *tx) (wire.Message, error) {
 		dir, err := t.directory(m.Parent)
 		if err != nil {

@@ -2,6 +2,7 @@ package exportd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -163,7 +164,11 @@ func (s *Server) await(ctx context.Context, w *waiter, c *conflict) error {
 	case <-changed:
 		return nil
 	case <-ctx.Done():
-		return vocab.Errorf(vocab.Canceled, "%v: waiting for the lease on inode %d: %v", w.op, uint64(c.ino), context.Cause(ctx))
+		kind := vocab.Canceled
+		if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+			kind = vocab.Unavailable
+		}
+		return vocab.Errorf(kind, "%v: waiting for the lease on inode %d: %v", w.op, uint64(c.ino), context.Cause(ctx))
 	case <-w.sess.ended:
 		return errNoSession(w.sess.id)
 	case <-s.ctx.Done():
@@ -321,6 +326,7 @@ func (t *tx) grant(n *inode, want wire.LeaseKind) (wire.Lease, error) {
 		e := t.s.entry(t.exp, ino)
 		h := t.s.hold(e, sess)
 		h.lease, h.open = granted, true
+		delete(sess.unclaimed, ino)
 	})
 	return granted, nil
 }

@@ -2,6 +2,7 @@ package exportd
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -418,4 +419,71 @@ func TestATornFileIsSettledBeforeOthersGetIt(t *testing.T) {
 	}
 	require.NoError(t, <-opened)
 	w.check()
+}
+
+// What a session has registered, and does not name when it is resumed, it does not know of: its
+// opens and leases are given back.
+func TestWhatIsNotClaimedIsGivenBack(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.client("one"), w.client("one")
+	held := func(name string, want wire.LeaseKind) wire.Held {
+		f, err := a.create(a.root(), name, want)
+		require.NoError(t, err)
+		return wire.Held{Ino: f.Attr.Ino, Generation: f.Attr.Generation, Lease: f.Lease}
+	}
+	for range 2 {
+		kept, lost, written := held("kept", wire.LeaseRead), held("lost", wire.LeaseRead), held("written", wire.LeaseWrite)
+		later := held("later", wire.LeaseRead)
+		a.whenRecalled(func(m wire.RecallRequest) {
+			_ = a.release(wire.ReleaseItem{Commit: wire.Commit{Ino: m.Ino, Epoch: m.Epoch}})
+		})
+		for _, name := range []string{"kept", "lost"} {
+			require.NoError(t, b.unlink(b.root(), name))
+		}
+		a.whenRecalled(func(wire.RecallRequest) { t.Error("nobody has the lease any more") })
+		require.NoError(t, a.resume())
+		_, err := a.open(later.Ino, wire.LeaseRead) // again
+		require.NoError(t, err)
+		_, err = a.reclaim(false, kept)
+		require.NoError(t, err)
+		_, err = a.reclaim(true)
+		require.NoError(t, err)
+		there, err := value(w.srv.db, fileKey(prefixLease, 1, written.Ino), new(leaseRecord))
+		require.NoError(t, err)
+		require.False(t, there)
+		_, err = b.getattr(kept.Ino)
+		require.NoError(t, err)
+		_, err = b.getattr(lost.Ino)
+		require.ErrorIs(t, err, vocab.Stale)
+		_, err = b.open(written.Ino, wire.LeaseWrite)
+		require.NoError(t, err)
+		w.srv.mu.RLock()
+		files := maps.Clone(w.srv.sessions[a.opened.Session].files)
+		w.srv.mu.RUnlock()
+		require.Contains(t, files, later.Ino)
+		require.Len(t, files, 2)
+		w.check()
+
+		require.NoError(t, a.closeAll(kept.Ino, kept.Lease))
+		require.NoError(t, a.closeAll(later.Ino, later.Lease))
+		for _, name := range []string{"later", "written"} {
+			require.NoError(t, b.unlink(b.root(), name))
+		}
+	}
+}
+
+// A request that says how long it may wait for a lease is answered then, and has done nothing.
+func TestARequestWaitsForALeaseAsLongAsItMay(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.client("one"), w.client("one")
+	f, err := a.create(a.root(), "f", wire.LeaseWrite)
+	require.NoError(t, err)
+	held := make(chan struct{})
+	defer close(held)
+	a.whenRecalled(func(wire.RecallRequest) { <-held })
+	require.ErrorIs(t, b.raw(wire.OpOpen, &wire.OpenRequest{Head: b.change(), Ino: f.Attr.Ino, Want: wire.LeaseRead, Patience: 20}, &wire.OpenReply{}), vocab.Unavailable)
+	require.ErrorIs(t, b.raw(wire.OpCreate, &wire.CreateRequest{Head: b.change(), Parent: b.root(), Name: "f", Want: wire.LeaseRead, Patience: 20}, &wire.OpenReply{}), vocab.Unavailable)
+	w.srv.mu.RLock()
+	defer w.srv.mu.RUnlock()
+	require.Empty(t, w.srv.sessions[b.opened.Session].files)
 }

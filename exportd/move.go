@@ -64,6 +64,7 @@ func (s *Server) moveFile(f *someFile, from int, epoch vocab.Epoch, o repairOpti
 	if err != nil {
 		return sum, err
 	}
+	sum.Marked = rest.Marked
 	to.placement.Distribution.Generation = joined
 	return sum, s.commitMove(f, &to, from)
 }
@@ -74,11 +75,15 @@ func (s *Server) repairFirst(f *someFile, blocks uint64) error {
 	if blocks == 0 {
 		return nil
 	}
-	err := s.ownFile(f, func(t *tx) { t.degrade(f.exp, f.ino, leaseRecord{session: repairSession}) })
-	if err != nil {
+	if err := s.repairLater(f); err != nil {
 		return err
 	}
 	return vocab.Errorf(vocab.Busy, "%d blocks are repaired first", blocks)
+}
+
+// repairLater has a file repaired when all its storages are there.
+func (s *Server) repairLater(f *someFile) error {
+	return s.ownFile(f, func(t *tx) { t.degrade(f.exp, f.ino, leaseRecord{session: repairSession}) })
 }
 
 // beginMove gives the generation under which a storage may join, which no earlier attempt

@@ -2,6 +2,7 @@ package exportd
 
 import (
 	"context"
+	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
@@ -15,7 +16,17 @@ func (s *Server) open(ctx context.Context, r *wire.Request) (wire.Message, error
 	if m.Want > wire.LeaseWrite {
 		return nil, vocab.Errorf(vocab.Invalid, "lease kind %d", m.Want)
 	}
+	ctx, cancel := patient(ctx, m.Patience)
+	defer cancel()
 	return s.call(ctx, r, &m.Head, repeated, func(t *tx) (wire.Message, error) { return t.openFile(m.Ino, m.Want) })
+}
+
+// patient is ctx for a request that may wait for leases for so many milliseconds.
+func patient(ctx context.Context, millis uint32) (context.Context, context.CancelFunc) {
+	if millis == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Duration(millis)*time.Millisecond)
 }
 
 // openFile registers the file as open and takes a lease. A session that holds as

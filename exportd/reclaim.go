@@ -36,6 +36,7 @@ func (s *Server) reclaim(ctx context.Context, r *wire.Request) (wire.Message, er
 		}
 		if m.Last {
 			t.hook(func() { s.leaveGrace(t.sess) })
+			return reply, t.dropUnclaimed()
 		}
 		return reply, nil
 	})
@@ -43,6 +44,23 @@ func (s *Server) reclaim(ctx context.Context, r *wire.Request) (wire.Message, er
 		err = s.sweepAfterGrace()
 	}
 	return reply, err
+}
+
+// dropUnclaimed gives back what the session had before it was resumed and has not named: the
+// answer was lost, or came when its caller had given up. So nothing was written under it.
+func (t *tx) dropUnclaimed() error {
+	for ino := range t.sess.unclaimed {
+		e := t.sess.files[ino]
+		if e == nil {
+			continue // given up meanwhile
+		}
+		t.lower(e, e.of(t.sess), wire.LeaseNone)
+		if err := t.letGo(ino, e); err != nil {
+			return err
+		}
+	}
+	t.hook(func() { t.sess.unclaimed = nil })
+	return nil
 }
 
 func (t *tx) reclaimFile(m *wire.Held) (wire.Lease, error) {
@@ -58,6 +76,7 @@ func (t *tx) reclaimFile(m *wire.Held) (wire.Lease, error) {
 		return none, nil
 	}
 	lease := t.reclaimLease(n, m.Lease)
+	delete(t.sess.unclaimed, m.Ino)
 	t.hook(func() {
 		h := t.s.hold(t.s.entry(t.exp, m.Ino), t.sess)
 		h.open, h.lease = true, lease

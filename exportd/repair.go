@@ -2,14 +2,10 @@ package exportd
 
 import (
 	"math/bits"
-	"time"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
 )
-
-// repairPause is how long no file is repaired after one could not be.
-const repairPause = 5 * time.Second
 
 // degrade notes that a file is to be repaired when all its storages are there.
 func (t *tx) degrade(exp *export, ino vocab.Ino, who leaseRecord) {
@@ -45,26 +41,23 @@ func (s *Server) allUp(exp *export, p *vocab.Placement) bool {
 // storages of a file are up, again and again.
 func (s *Server) repairFiles() {
 	s.every(s.cfg.PollInterval, nil, func() {
-		failed, err := s.repairSome()
-		if err != nil && s.ctx.Err() == nil {
+		if err := s.repairSome(); err != nil && s.ctx.Err() == nil {
 			s.log.Error("files could not be repaired", "err", err)
-		}
-		if failed > 0 {
-			s.sleep(repairPause)
 		}
 	})
 }
 
-func (s *Server) repairSome() (failed int, err error) {
-	files, err := s.listed(s.degraded, s.allUp)
+func (s *Server) repairSome() error {
+	files, err := s.listed(s.degraded, s.unrepaired, s.allUp)
 	if err != nil || len(files) == 0 {
-		return 0, err
+		return err
 	}
 	epoch, err := s.drawEpoch()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	return s.forEach(files, func(f someFile) error { return s.repairDegraded(f, epoch) }), nil
+	s.forEach(files, s.unrepaired, func(f someFile) error { return s.repairDegraded(f, epoch) })
+	return nil
 }
 
 // repairDegraded has one of the file's storages bring all of it home.
@@ -79,6 +72,8 @@ func (s *Server) repairDegraded(f someFile, epoch vocab.Epoch) error {
 		return s.settleTorn(&f, got.Torn, epoch)
 	case got.Busy > 0:
 		return underWay(&got)
+	case isPartial(&got):
+		return vocab.Errorf(vocab.Busy, "it is not known yet what its storages lack of it")
 	}
 	return s.own(f.exp, func(t *tx) error {
 		if s.degraded[f.ino] != nil && s.degradedOften[f.ino] == f.degraded {
@@ -169,6 +164,9 @@ func (s *Server) repair(f *someFile, epoch vocab.Epoch, o repairOptions) (sum wi
 func unreached(got *wire.RepairReply) error {
 	return vocab.Errorf(vocab.Unavailable, "%d of its storages cannot be reached", bits.OnesCount32(got.Missing))
 }
+
+// isPartial tells whether a storage cannot tell yet what it lacks of the file, and some day will.
+func isPartial(got *wire.RepairReply) bool { return got.Marked != 0 && got.Lost == 0 }
 
 func underWay(got *wire.RepairReply) error {
 	return vocab.Errorf(vocab.Busy, "%d blocks are being written", got.Busy)

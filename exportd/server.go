@@ -64,6 +64,8 @@ type Server struct {
 	degraded      map[vocab.Ino]*export    // to be repaired
 	degradedOften map[vocab.Ino]uint64     // how often that was said, of these
 	settleKick    chan struct{}            // capacity 1: a file needs recovery
+	unsettled     failures                 // of recovery
+	unrepaired    failures                 // of degraded
 	torn          map[vocab.Ino]bool       // of recovery: to be settled with wire.SettleRequest.Torn
 	moving        map[vocab.Ino]bool       // to another storage; true: no lease is granted meanwhile
 	graceIno      vocab.Ino                // inodes above it are newer than this run
@@ -116,16 +118,16 @@ func New(cfg Config) (*Server, error) {
 		orphans:    map[vocab.Ino]*export{},
 		recovery:   map[vocab.Ino]*export{},
 		degraded:   map[vocab.Ino]*export{}, degradedOften: map[vocab.Ino]uint64{},
-		settleKick: make(chan struct{}, 1),
-		torn:       map[vocab.Ino]bool{},
-		moving:     map[vocab.Ino]bool{},
-		tasks:      map[taskID]*task{},
-		grace:      map[*session]struct{}{},
-		fenced:     map[*session]*fenceState{},
-		fenceKick:  make(chan struct{}, 1),
-		volumes:    map[vocab.VID]*Volume{},
-		storages:   map[place]*storage{},
-		polled:     make(chan struct{}),
+		settleKick: make(chan struct{}, 1), unsettled: failures{}, unrepaired: failures{},
+		torn:      map[vocab.Ino]bool{},
+		moving:    map[vocab.Ino]bool{},
+		tasks:     map[taskID]*task{},
+		grace:     map[*session]struct{}{},
+		fenced:    map[*session]*fenceState{},
+		fenceKick: make(chan struct{}, 1),
+		volumes:   map[vocab.VID]*Volume{},
+		storages:  map[place]*storage{},
+		polled:    make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.hello = wire.Hello{Role: wire.RoleExportd, Cluster: st.cluster, Boot: vocab.Boot(random64()), Name: hostName()}

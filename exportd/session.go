@@ -19,12 +19,13 @@ type session struct {
 	heard atomic.Int64  // when the last request came, by Config.Clock
 	ended chan struct{} // closed when the session is over
 
-	conn     *wire.Conn // on which it was opened or resumed last; nil: disconnected
-	outcomes map[uint64]outcome
-	done     uint64 // requests up to this one are acknowledged by the client
-	files    map[vocab.Ino]*entry
-	waiting  int           // requests that wait for leases
-	recalls  chan struct{} // semaphore of maxRecallsPerSession
+	conn      *wire.Conn // on which it was opened or resumed last; nil: disconnected
+	outcomes  map[uint64]outcome
+	done      uint64 // requests up to this one are acknowledged by the client
+	files     map[vocab.Ino]*entry
+	unclaimed map[vocab.Ino]struct{} // of files, those from before it was resumed that it has not named since
+	waiting   int                    // requests that wait for leases
+	recalls   chan struct{}          // semaphore of maxRecallsPerSession
 }
 
 func (s *Server) newSession(id vocab.SessionID, r sessionRecord, x *export) *session {
@@ -97,7 +98,9 @@ func (s *Server) resumeSession(conn *wire.Conn, m *wire.OpenSessionRequest) (*se
 	}
 	sess.conn = conn
 	sess.heard.Store(s.cfg.Clock().UnixNano())
-	for _, e := range sess.files {
+	sess.unclaimed = map[vocab.Ino]struct{}{}
+	for ino, e := range sess.files {
+		sess.unclaimed[ino] = struct{}{}
 		e.wake() // recalls that found nobody are sent again
 	}
 	return sess, nil
@@ -204,14 +207,9 @@ func (s *Server) closeSession(ctx context.Context, r *wire.Request) (wire.Messag
 func (t *tx) forgetSession() error {
 	sess := t.sess
 	for ino, e := range sess.files {
-		if err := t.closeFile(ino); err != nil {
+		if err := t.letGo(ino, e); err != nil {
 			return err
 		}
-		h := e.of(sess)
-		t.hook(func() {
-			h.open, h.lease = false, wire.Lease{}
-			t.s.settle(e, h)
-		})
 	}
 	t.drop(sessionKey(sess.id))
 	prefix := outcomeKey(sess.id, 0)[:9]
@@ -223,6 +221,19 @@ func (t *tx) forgetSession() error {
 			close(sess.ended)
 		}
 		t.s.leaveGrace(sess)
+	})
+	return nil
+}
+
+// letGo forgets what t.sess has of a file. A write lease must be dropped already.
+func (t *tx) letGo(ino vocab.Ino, e *entry) error {
+	if err := t.closeFile(ino); err != nil {
+		return err
+	}
+	h := e.of(t.sess)
+	t.hook(func() {
+		h.open, h.lease = false, wire.Lease{}
+		t.s.settle(e, h)
 	})
 	return nil
 }

@@ -2,6 +2,7 @@ package exportd
 
 import (
 	"context"
+	"maps"
 	"math"
 	"time"
 
@@ -21,6 +22,7 @@ const (
 	settleRound   = 256             // files of a round
 	settleAtOnce  = 8               // of them at the same time
 	settleTimeout = 2 * time.Minute // for one request
+	failurePause  = 5 * time.Second // at most, between attempts at a file that could not be settled or repaired
 )
 
 // settleFiles has storageds settle the files whose writers have ended without
@@ -44,7 +46,7 @@ type someFile struct {
 
 // settleSome is one round, of the files that enough storages are up for.
 func (s *Server) settleSome() error {
-	files, err := s.listed(s.recovery, s.enoughUp)
+	files, err := s.listed(s.recovery, s.unsettled, s.enoughUp)
 	if err != nil || len(files) == 0 {
 		return err
 	}
@@ -56,12 +58,29 @@ func (s *Server) settleSome() error {
 	if err != nil {
 		return err
 	}
-	s.forEach(files, func(f someFile) error { return s.settleFile(f, epoch, fenced) })
+	s.forEach(files, s.unsettled, func(f someFile) error { return s.settleFile(f, epoch, fenced) })
 	return nil
 }
 
-// forEach does something about files, several at once, and tells how many failed.
-func (s *Server) forEach(files []someFile, do func(someFile) error) (failed int) {
+// failures is of which files something could not be done. It is guarded by Server.mu.
+type failures map[vocab.Ino]failure
+
+type failure struct {
+	why   string
+	pause time.Duration // for which the file is left alone
+	until time.Time
+}
+
+// add puts a file off, for longer each time, and tells whether the reason is a new one.
+func (all failures) add(ino vocab.Ino, err error, pause time.Duration) (news bool) {
+	last := all[ino]
+	pause = min(max(2*last.pause, pause), failurePause)
+	all[ino] = failure{err.Error(), pause, time.Now().Add(pause)}
+	return last.why != err.Error()
+}
+
+// forEach does something about files, several at once.
+func (s *Server) forEach(files []someFile, failed failures, do func(someFile) error) {
 	errs := make([]error, len(files))
 	var g errgroup.Group
 	g.SetLimit(settleAtOnce)
@@ -72,13 +91,17 @@ func (s *Server) forEach(files []someFile, do func(someFile) error) (failed int)
 		})
 	}
 	_ = g.Wait() // none of them fails
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for i, err := range errs {
-		if err != nil && s.ctx.Err() == nil {
-			failed++
-			s.log.Warn("a file that needs recovery or repair has to wait", "export", files[i].exp.Root, "ino", uint64(files[i].ino), "err", err)
+		ino := files[i].ino
+		switch {
+		case err == nil:
+			delete(failed, ino)
+		case s.ctx.Err() == nil && failed.add(ino, err, s.cfg.PollInterval):
+			s.log.Warn("a file that needs recovery or repair has to wait", "export", files[i].exp.Root, "ino", uint64(ino), "err", err)
 		}
 	}
-	return failed
 }
 
 func (s *Server) drawEpoch() (epoch vocab.Epoch, err error) {
@@ -86,11 +109,16 @@ func (s *Server) drawEpoch() (epoch vocab.Epoch, err error) {
 	return epoch, err
 }
 
-// listed takes files from a set, of those that match.
-func (s *Server) listed(set map[vocab.Ino]*export, match func(*export, *vocab.Placement) bool) (files []someFile, err error) {
+// listed takes files from a set, of those that match and are not put off.
+func (s *Server) listed(set map[vocab.Ino]*export, failed failures, match func(*export, *vocab.Placement) bool) (files []someFile, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	maps.DeleteFunc(failed, func(ino vocab.Ino, _ failure) bool { return set[ino] == nil })
+	now := time.Now()
 	for ino, exp := range set {
+		if now.Before(failed[ino].until) {
+			continue
+		}
 		n, err := (&tx{s: s, exp: exp}).inode(ino)
 		if err != nil {
 			return nil, err

@@ -58,6 +58,9 @@ func (s *Server) walk(ctx context.Context, t *task) {
 		s.walkLeft(ctx, t)
 		retry = min(2*retry, walkRetry)
 	}
+	if ctx.Err() == nil {
+		s.leave(t)
+	}
 	for ctx.Err() == nil {
 		err := s.endTask(ctx, t)
 		if err == nil {
@@ -65,6 +68,17 @@ func (s *Server) walk(ctx context.Context, t *task) {
 		}
 		s.setWhy(t, err)
 		pause(ctx, walkRetry)
+	}
+}
+
+// leave has the files that a scrub could not do repaired when that can be: what it has met on
+// some storages it may have told them.
+func (s *Server) leave(t *task) {
+	for _, id := range t.left {
+		f := someFile{exp: s.exports[id.eid], ino: id.ino}
+		if err := s.repairLater(&f); err != nil && !errors.Is(err, vocab.Stale) && s.ctx.Err() == nil {
+			s.log.Error("a file that a scrub could not do will not be repaired", "ino", uint64(id.ino), "err", err)
+		}
 	}
 }
 
@@ -238,6 +252,9 @@ func (s *Server) walkFile(t *task, f *someFile, epoch vocab.Epoch, rate uint64) 
 	}
 	if err == nil {
 		err = s.repairFirst(f, got.Torn)
+	}
+	if err == nil && isPartial(&got) {
+		err = s.repairLater(f)
 	}
 	s.tasksMu.Lock()
 	defer s.tasksMu.Unlock()

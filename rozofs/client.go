@@ -136,7 +136,8 @@ func (c *Client) retireAll(ctx context.Context) error {
 			return err
 		}
 		for _, f := range files {
-			if err := f.waitFor(ctx, func() bool { return !f.recalling && !f.acquiring && f.holders == 0 }); err != nil {
+			wanted := c.isOpen(f) // else whoever wants a lease has given up, and the end of the session takes that back
+			if err := f.waitFor(ctx, func() bool { return !f.recalling && !(f.acquiring && wanted) && f.holders == 0 }); err != nil {
 				return err
 			}
 			f.mu.Unlock()
@@ -194,6 +195,12 @@ func (c *Client) dropFile(f *file) {
 	defer c.mu.Unlock()
 	f.refs--
 	f.used = c.tidyRound
+}
+
+func (c *Client) isOpen(f *file) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return f.refs > 0
 }
 
 // maxStamps bounds how many files' stamps are remembered.

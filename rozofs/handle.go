@@ -80,13 +80,15 @@ func (c *Client) CreateFile(ctx context.Context, who Caller, parent vocab.Ino, n
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		req.Want = wire.LeaseWrite
 	}
-	var reply wire.OpenReply
-	round, conn := c.nameChanges.now(), c.connections.now()
-	if err := c.session.change(ctx, who, wire.OpCreate, &req, &reply); err != nil {
+	f, created, err := c.makeFile(ctx, who, &req)
+	if err != nil {
 		return nil, vocab.Attr{}, err
 	}
-	f := c.acquireFile(reply.Attr.Ino)
-	h, err := c.created(ctx, f, who, flags, &reply, round, conn)
+	// A file that was there, and that this client has in use, is opened as such.
+	if created {
+		flags &^= syscall.O_TRUNC
+	}
+	h, err := c.open(ctx, f, who, flags)
 	if err != nil {
 		c.dropFile(f)
 		return nil, vocab.Attr{}, err
@@ -96,20 +98,59 @@ func (c *Client) CreateFile(ctx context.Context, who Caller, parent vocab.Ino, n
 	return h, f.attr, nil
 }
 
-func (c *Client) created(ctx context.Context, f *file, who Caller, flags int, reply *wire.OpenReply, round, conn uint64) (*Handle, error) {
+// makeFile has exportd make and open a file, and returns that with a reference. As in ask, the
+// request goes on when its caller has given up.
+func (c *Client) makeFile(ctx context.Context, who Caller, req *wire.CreateRequest) (*file, bool, error) {
+	type made struct {
+		f       *file
+		created bool
+		err     error
+	}
+	done := make(chan made)
+	if !c.goes(func(background context.Context) {
+		f, created, err := c.askForFile(background, who, req)
+		select {
+		case done <- made{f, created, err}:
+		case <-ctx.Done():
+			if err == nil {
+				c.dropFile(f)
+			}
+		}
+	}) {
+		return nil, false, errClosed
+	}
+	select {
+	case m := <-done:
+		return m.f, m.created, m.err
+	case <-ctx.Done():
+		return nil, false, context.Cause(ctx)
+	}
+}
+
+func (c *Client) askForFile(ctx context.Context, who Caller, req *wire.CreateRequest) (f *file, created bool, err error) {
+	var reply wire.OpenReply
+	req.Patience = c.session.patience()
+	round, conn := c.nameChanges.now(), c.connections.now()
+	if err := c.session.register(ctx, who, wire.OpCreate, req, &reply); err != nil {
+		return nil, false, err
+	}
+	f = c.acquireFile(reply.Attr.Ino)
 	f.mu.Lock()
-	fresh := f.lease.Kind == wire.LeaseNone && !f.acquiring && !f.recalling
+	counts := f.lease.Kind == wire.LeaseNone && !f.acquiring && !f.recalling
 	f.mu.Unlock()
-	if fresh {
-		if err := f.granted(reply, round, conn); err != nil {
-			return nil, err
+	if counts {
+		counts, err = f.granted(&reply, round, conn)
+	}
+	if err == nil && !counts { // another request brings the lease, or it is being given up
+		if err = f.hold(ctx, who, req.Want); err == nil {
+			f.letGo()
 		}
 	}
-	// A file that was there, and that this client has in use, is opened as such.
-	if reply.Created {
-		flags &^= syscall.O_TRUNC
+	if err != nil {
+		c.dropFile(f)
+		return nil, false, err
 	}
-	return c.open(ctx, f, who, flags)
+	return f, reply.Created, nil
 }
 
 // Ino is the file's inode number.

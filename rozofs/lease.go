@@ -27,15 +27,37 @@ func (f *file) hold(ctx context.Context, who Caller, want wire.LeaseKind) error 
 		}
 		f.acquiring = true
 		f.mu.Unlock()
-		err := f.acquire(ctx, who, want)
-		f.mu.Lock()
-		f.acquiring = false
-		f.broadcast()
-		f.mu.Unlock()
-		if err != nil {
+		if err := f.ask(ctx, who, want); err != nil {
 			return err
 		}
 	}
+}
+
+// ask acquires a lease, and ends acquiring. The request goes on when its caller has given up:
+// what exportd registers the client has to know of, or it would not give it back.
+func (f *file) ask(ctx context.Context, who Caller, want wire.LeaseKind) error {
+	done := make(chan error, 1)
+	if !f.c.goes(func(ctx context.Context) {
+		err := f.acquire(ctx, who, want)
+		f.endAcquire()
+		done <- err
+	}) {
+		f.endAcquire()
+		return errClosed
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (f *file) endAcquire() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.acquiring = false
+	f.broadcast()
 }
 
 func (f *file) letGo() {
@@ -63,14 +85,23 @@ func (f *file) endLost() {
 	f.attempts, f.lost = newAttempts(), nil
 }
 
+// acquire asks until the answer counts.
 func (f *file) acquire(ctx context.Context, who Caller, want wire.LeaseKind) error {
-	round, conn := f.c.nameChanges.now(), f.c.connections.now()
-	req := wire.OpenRequest{Ino: f.ino, Want: want}
-	var reply wire.OpenReply
-	if err := f.c.session.change(ctx, who, wire.OpOpen, &req, &reply); err != nil {
-		return err
+	for {
+		if err := f.waitFor(ctx, func() bool { return f.lost == nil }); err != nil {
+			return err
+		}
+		f.mu.Unlock()
+		round, conn := f.c.nameChanges.now(), f.c.connections.now()
+		req := wire.OpenRequest{Ino: f.ino, Want: want, Patience: f.c.session.patience()}
+		var reply wire.OpenReply
+		if err := f.c.session.register(ctx, who, wire.OpOpen, &req, &reply); err != nil {
+			return err
+		}
+		if counts, err := f.granted(&reply, round, conn); err != nil || counts {
+			return err
+		}
 	}
-	return f.granted(&reply, round, conn)
 }
 
 // granted takes note of a lease and of the attributes that come with it. round and conn are
@@ -78,15 +109,14 @@ func (f *file) acquire(ctx context.Context, who Caller, want wire.LeaseKind) err
 // for nothing: exportd may have answered before a restart, in which it forgot the open and a
 // read lease, and the client did not claim them when it connected again. So the caller asks
 // once more; so it does when a lease was lost on which others rely still.
-func (f *file) granted(reply *wire.OpenReply, round, conn uint64) error {
+func (f *file) granted(reply *wire.OpenReply, round, conn uint64) (counts bool, err error) {
 	var coder *block.Coder
 	if reply.Attr.IsRegular() {
-		var err error
 		if coder, err = block.NewCoder(reply.Placement.Geometry); err != nil {
-			return vocab.Errorf(vocab.Protocol, "file %d: %v", f.ino, err)
+			return false, vocab.Errorf(vocab.Protocol, "file %d: %v", f.ino, err)
 		}
 		if n := len(reply.Placement.Distribution.SIDs); n != int(coder.Geometry.Layout.Safe) {
-			return vocab.Errorf(vocab.Protocol, "file %d: distribution of %d storages, layout %v", f.ino, n, coder.Geometry.Layout)
+			return false, vocab.Errorf(vocab.Protocol, "file %d: distribution of %d storages, layout %v", f.ino, n, coder.Geometry.Layout)
 		}
 	}
 	f.c.mu.Lock()
@@ -94,7 +124,7 @@ func (f *file) granted(reply *wire.OpenReply, round, conn uint64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if conn != f.c.connections.now() || f.lost != nil {
-		return nil
+		return false, nil
 	}
 	overtaken := f.c.overtaken(f.ino, reply.Lease.Epoch)
 	// Another request has brought the same lease, and it was given up before this one was
@@ -122,7 +152,7 @@ func (f *file) granted(reply *wire.OpenReply, round, conn uint64) error {
 		lease.Kind = wire.LeaseNone
 	}
 	f.setLease(lease)
-	return nil
+	return true, nil
 }
 
 func samePlacement(a, b *vocab.Placement) bool {

@@ -59,8 +59,15 @@ func TestARecallOfANewerLeaseIsThatOfTheOneHeld(t *testing.T) {
 	require.Nil(t, again)
 	require.Same(t, f, found)
 	require.True(t, f.recalling)
-	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}}, 0, 0))
+	grant(t, f, wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}, 0)
 	require.Equal(t, wire.LeaseNone, f.lease.Kind, "the grant is void")
+}
+
+func grant(t *testing.T, f *file, l wire.Lease, conn uint64) (counts bool) {
+	t.Helper()
+	counts, err := f.granted(opened(l), 0, conn)
+	require.NoError(t, err)
+	return counts
 }
 
 // What was answered on an earlier connection, and is read after the leases were claimed on
@@ -70,7 +77,7 @@ func TestAGrantOfAnEarlierConnectionIsVoid(t *testing.T) {
 	f := newFile(c, 5)
 	conn := c.connections.now()
 	c.connections.add()
-	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseRead, Epoch: 9}}, 0, conn))
+	require.False(t, grant(t, f, wire.Lease{Kind: wire.LeaseRead, Epoch: 9}, conn), "it is asked for again")
 	require.Equal(t, wire.LeaseNone, f.lease.Kind)
 	require.False(t, f.isHeld())
 }
@@ -82,9 +89,9 @@ func TestAGrantOfALeaseThatWasGivenUpIsVoid(t *testing.T) {
 	f := newFile(c, 5)
 	f.setLease(wire.Lease{Kind: wire.LeaseWrite, Epoch: 9})
 	f.setLease(wire.Lease{})
-	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}}, 0, 0))
+	grant(t, f, wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}, 0)
 	require.Equal(t, wire.LeaseNone, f.lease.Kind)
-	require.NoError(t, f.granted(&wire.OpenReply{Lease: wire.Lease{Kind: wire.LeaseWrite, Epoch: 10}}, 0, 0))
+	grant(t, f, wire.Lease{Kind: wire.LeaseWrite, Epoch: 10}, 0)
 	require.Equal(t, wire.LeaseWrite, f.lease.Kind)
 }
 
@@ -106,7 +113,7 @@ func TestWhatIsWrittenUnderALostLeaseIsDropped(t *testing.T) {
 	c := &Client{files: map[vocab.Ino]*file{}, recalled: map[vocab.Ino]vocab.Epoch{}}
 	c.buffered.init(1 << 20)
 	f := newFile(c, 5)
-	require.NoError(t, f.granted(opened(wire.Lease{Kind: wire.LeaseWrite, Epoch: 3}), 0, 0))
+	require.True(t, grant(t, f, wire.Lease{Kind: wire.LeaseWrite, Epoch: 3}, 0))
 	f.holders++
 	why := vocab.Errorf(vocab.Stale, "the session has ended")
 	f.lose(why)
@@ -114,14 +121,14 @@ func TestWhatIsWrittenUnderALostLeaseIsDropped(t *testing.T) {
 	require.NoError(t, f.modify(t.Context(), 0, 0, vocab.DefaultBlockBytes, func([]byte) {}))
 	require.ErrorIs(t, f.drain(t.Context()), why)
 	require.ErrorIs(t, f.commit(t.Context()), why)
-	require.NoError(t, f.granted(opened(wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}), 0, 0))
-	require.Equal(t, wire.LeaseNone, f.lease.Kind, "the grant is void")
+	require.False(t, grant(t, f, wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}, 0), "the grant is void")
+	require.Equal(t, wire.LeaseNone, f.lease.Kind)
 
 	f.letGo()
 	require.Empty(t, f.pages)
 	require.ErrorIs(t, f.takeFailure(), why)
 	require.NoError(t, f.takeFailure(), "it is told once")
-	require.NoError(t, f.granted(opened(wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}), 0, 0))
+	require.True(t, grant(t, f, wire.Lease{Kind: wire.LeaseWrite, Epoch: 9}, 0))
 	require.Equal(t, wire.LeaseWrite, f.lease.Kind)
 	require.NoError(t, f.drain(t.Context()))
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rozofs-go/rozo/exportd"
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/rozofs/wire"
 	"github.com/rozofs-go/rozo/storaged"
@@ -21,14 +20,7 @@ func (c *cluster) giveUpMove(from, to int) {
 	gate.refuseAfter(1, wire.OpMark, vocab.Unavailable) // one has it join
 	defer gate.refuse(wire.OpMark, vocab.Internal)
 	c.start(wire.TaskDrain, from)
-	require.Eventually(c.t, func() bool {
-		for _, task := range c.export.server.(*exportd.Server).Tasks() {
-			if task.Kind == wire.TaskDrain && task.State == wire.TaskRunning && task.Waiting == 1 {
-				return true
-			}
-		}
-		return false
-	}, patience, time.Millisecond, "the move has to wait")
+	c.awaitTask(wire.TaskDrain, func(t *wire.Task) bool { return t.State == wire.TaskRunning && t.Waiting == 1 })
 	c.cancel(wire.TaskDrain, from)
 }
 
@@ -138,15 +130,7 @@ func TestASpareIsNotLeftWhileAHomeIsAway(t *testing.T) {
 	require.NoError(t, f.Close())
 	m.close()
 	c.start(wire.TaskDrain, spare)
-	var task wire.Task
-	require.Eventually(t, func() bool {
-		for _, task = range c.export.server.(*exportd.Server).Tasks() {
-			if task.Kind == wire.TaskDrain && (task.Waiting == 1 || task.State == wire.TaskDone) {
-				return true
-			}
-		}
-		return false
-	}, patience, time.Millisecond)
+	task := c.awaitTask(wire.TaskDrain, func(t *wire.Task) bool { return t.Waiting == 1 || t.State == wire.TaskDone })
 	require.Equal(t, wire.TaskRunning, task.State)
 	c.restartStorage(home)
 	require.EqualValues(t, 1, c.taskOf(wire.TaskDrain, spare).Found.Moved)

@@ -24,23 +24,15 @@ func TestARootThatIsLostDuringItsRebuildIsRebuiltAnew(t *testing.T) {
 	m.close()
 	c.allAtHome()
 
-	server, gate := c.export.server.(*exportd.Server), c.storages[lost].gate
-	rebuild := func() wire.Task {
-		for _, task := range server.Tasks() {
-			if task.Kind == wire.TaskRebuild {
-				return task
-			}
-		}
-		return wire.Task{}
-	}
+	gate := c.storages[lost].gate
 	gate.hold(wire.OpWrite)
 	c.replaceRoot(lost)
 	require.Eventually(t, gate.hasHeld, patience, 10*time.Millisecond, "the rebuild has begun")
-	first := rebuild().Started
+	first := c.awaitTask(wire.TaskRebuild, func(*wire.Task) bool { return true }).Started
 	c.emptyRoot(lost)
 	gate.release(wire.OpWrite)
 	c.restartStorage(lost)
-	require.Eventually(t, func() bool { return rebuild().Started > first }, patience, 10*time.Millisecond, "it begins anew")
+	c.awaitTask(wire.TaskRebuild, func(t *wire.Task) bool { return t.Started > first }) // it begins anew
 	c.task(wire.TaskRebuild)
 	_, err := storaged.ReadRoot(c.storages[lost].root)
 	require.NoError(t, err)
@@ -92,7 +84,8 @@ func TestAPartialFileIsWholeWhenAllRequestsForItWereDone(t *testing.T) {
 		call(home, wire.OpVersions, &wire.BlocksRequest{Target: to, FID: place.FID}, &reply)
 		return reply.Condition == wire.FilePartial && reply.Marked
 	}
-	for _, before := range []wire.RepairReply{{Lost: 1}, {Missing: 1 << 0}} {
+	// Marked since the first request, when something was found amiss too late, or was not there.
+	for _, before := range []wire.RepairReply{{}, {Lost: 1, Marked: 1 << 0}, {Missing: 1 << 0, Marked: 1 << 0}} {
 		req.From, req.SoFar = 20, before
 		var reply wire.RepairReply
 		call(by, wire.OpRepair, req, &reply)
@@ -100,7 +93,7 @@ func TestAPartialFileIsWholeWhenAllRequestsForItWereDone(t *testing.T) {
 		require.Equal(t, before.Missing, reply.Missing)
 		require.True(t, isPartial(), "%+v", before)
 	}
-	req.SoFar = wire.RepairReply{Lacking: 7, Missing: 1 << 1} // another home is no matter
+	req.SoFar = wire.RepairReply{Lacking: 7, Missing: 1 << 1, Marked: 1 << 0} // another home is no matter
 	call(by, wire.OpRepair, req, &wire.RepairReply{})
 	require.False(t, isPartial())
 	require.NoError(t, f.Close())
@@ -185,4 +178,110 @@ func TestARootThatIsRebuiltDoesNotVouchForAnOldVersion(t *testing.T) {
 	c.restartStorage(at(3))
 	c.taskOf(wire.TaskRebuild, at(2))
 	c.surviveLosses(files{"f": data})
+}
+
+// breakHeaders spoils the headers of a storage's slot files, and with slots the payload of the
+// first slot of each.
+func (c *cluster) breakHeaders(i int, slots bool) {
+	c.t.Helper()
+	c.killStorage(i)
+	for _, name := range c.slotFiles()[i] {
+		b, err := os.ReadFile(name)
+		require.NoError(c.t, err)
+		b[20] ^= 1
+		if slots {
+			b[192+wire.SlotHeaderBytes] ^= 1
+		}
+		require.NoError(c.t, os.WriteFile(name, b, 0o600))
+	}
+	c.restartStorage(i)
+}
+
+// The header of a slot file breaks when a long repair has looked at some of its blocks: what the
+// storage had of them may be gone, so it is not whole when the rest is repaired.
+func TestAHeaderThatBreaksDuringARepair(t *testing.T) {
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	data := random(1, 400_000)
+	f := m.create("f", data)
+	place := f.Handle().Placement()
+	require.NoError(t, f.Close())
+	m.close()
+	c.foldAll()
+	req := c.repairRequest(place, 400_000)
+	repair := func() (reply wire.RepairReply, err error) {
+		conn := c.dial(int(place.Distribution.SIDs[1]) - 1)
+		defer conn.Close()
+		_, err = conn.Call(t.Context(), wire.OpRepair, req, wire.Bulk{}, &reply)
+		return reply, err
+	}
+	home := int(place.Distribution.SIDs[0]) - 1
+	c.breakHeaders(home, true)
+	req.From = 20
+	_, err := repair()
+	require.ErrorIs(t, err, vocab.Unavailable, "it has to begin anew")
+	_, err = repair()
+	require.NoError(t, err)
+
+	at := func() (reply wire.VersionsReply) {
+		conn := c.dial(home)
+		defer conn.Close()
+		to := wire.Target{ID: req.Storages[0].ID, Incarnation: req.Storages[0].Incarnation}
+		_, err := conn.Call(t.Context(), wire.OpVersions, &wire.BlocksRequest{Target: to, FID: place.FID, Verify: true}, wire.Bulk{}, &reply)
+		require.NoError(t, err)
+		return reply
+	}
+	require.Equal(t, wire.FilePartial, at().Condition, "who looked at some blocks only")
+	require.Len(t, at().Blocks, 48)
+	req.From = 0
+	got, err := repair()
+	require.NoError(t, err)
+	require.Zero(t, got.Marked)
+	require.Equal(t, wire.FileWhole, at().Condition)
+	require.Len(t, at().Blocks, 49)
+	c.surviveLosses(files{"f": data})
+}
+
+// A storage cannot tell what it lacks of a file when the task that found this ends, since too few
+// others can, or one of them does not answer: it is not left so.
+func TestAFileThatStaysPartialIsRepairedLater(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		c := startCluster(t, form{"0", false})
+		m := c.mount(t)
+		data := random(1, 100_000)
+		f := m.create("f", data)
+		place := f.Handle().Placement()
+		require.NoError(t, f.Close())
+		m.close()
+		c.foldAll()
+		req := c.repairRequest(place, 100_000)
+		ask := func(position int, op wire.Op, m, reply wire.Message) {
+			conn := c.dial(int(place.Distribution.SIDs[position]) - 1)
+			defer conn.Close()
+			_, err := conn.Call(t.Context(), op, m, wire.Bulk{}, reply)
+			require.NoError(t, err)
+		}
+		to := func(position int) wire.Target {
+			return wire.Target{ID: req.Storages[position].ID, Incarnation: req.Storages[position].Incarnation, Epoch: 1}
+		}
+		condition := func() wire.FileCondition {
+			var reply wire.VersionsReply
+			ask(0, wire.OpVersions, &wire.BlocksRequest{Target: to(0), FID: place.FID}, &reply)
+			return reply.Condition
+		}
+		c.breakHeaders(int(place.Distribution.SIDs[0])-1, silent)
+		require.Equal(t, wire.FileBroken, condition())
+		other := c.storages[place.Distribution.SIDs[1]-1].gate
+		if silent {
+			other.refuse(wire.OpVersions, vocab.Unavailable)
+		} else { // a rebuild begins by itself
+			ask(3, wire.OpMark, &wire.MarkRequest{Target: to(3), Partial: true}, &wire.BootReply{})
+		}
+		before := c.task(wire.TaskScrub).Started
+		c.start(wire.TaskScrub, -1)
+		c.awaitTask(wire.TaskScrub, func(t *wire.Task) bool { return t.State == wire.TaskDone && t.Started > before })
+		other.refuse(wire.OpVersions, vocab.Internal)
+		require.Eventually(t, func() bool { return condition() == wire.FileWhole }, patience, 10*time.Millisecond)
+		c.surviveLosses(files{"f": data})
+	}
 }

@@ -211,6 +211,43 @@ func TestAnUnlinkedFileNeedNotBeSaved(t *testing.T) {
 	require.Zero(t, recovery)
 }
 
+// A closed file that cannot be saved, for all storages are full, is asked about when names were
+// changed, and not each time that it cannot be saved.
+func TestAFileThatCannotBeSavedIsNotAskedAboutForEver(t *testing.T) {
+	c := startCluster(t, form{"0", true})
+	c.export.stop()
+	c.export.gate = newGate()
+	c.export.start()
+	m := c.mount(t, storageTimeout(time.Second))
+	for _, s := range c.storages {
+		s.gate.refuse(wire.OpWrite, vocab.NoSpace)
+	}
+	f := m.open("f", os.O_CREATE|os.O_RDWR)
+	_, err := f.Write(random(1, 300_000))
+	require.NoError(t, err)
+	require.ErrorIs(t, f.Close(), vocab.NoSpace)
+	m.write("other", nil)
+	tries := func(n int) {
+		gate := c.storages[0].gate
+		gate.forget()
+		require.Eventually(t, func() bool { return gate.count(wire.OpWrite) >= n }, patience, 10*time.Millisecond)
+	}
+	tries(2)
+	c.export.gate.forget()
+	tries(8)
+	require.Zero(t, c.export.gate.count(wire.OpGetAttr))
+	require.NoError(t, m.Rename(t.Context(), "other", "another"))
+	tries(8)
+	require.LessOrEqual(t, c.export.gate.count(wire.OpGetAttr), 2)
+	require.NoError(t, m.Remove(t.Context(), "f"))
+	require.Eventually(t, func() bool {
+		recovery, _ := c.export.server.(*exportd.Server).Unfinished()
+		var status wire.ExportStatusReply
+		c.admin(wire.OpExportStatus, &wire.Empty{}, &status)
+		return recovery == 0 && status.Exports[0].Files == 1
+	}, patience, 10*time.Millisecond, "it is given up")
+}
+
 // A writer dies, and exportd has not heard that some of what it made durable lies on a spare.
 func TestWhatADeadWriterLeftOnASpareComesHome(t *testing.T) {
 	var ahead atomic.Int64 // of exportd's clock
@@ -280,4 +317,33 @@ func TestWhatAStorageKeptOfADeadWriterIsReplaced(t *testing.T) {
 			require.Zero(t, c.foldAll().Lacking)
 		})
 	}
+}
+
+// A writer dies, and the header of a slot file of its file has rotted: the storage counts as one
+// that cannot tell, nobody waits for a scrub, and it is whole again afterwards.
+func TestAFileWithABrokenHeaderIsSettled(t *testing.T) {
+	var ahead atomic.Int64 // of exportd's clock
+	c := startCluster(t, form{"0", false}, func(cfg *exportd.Config) {
+		cfg.LeaseTerm = 5 * time.Second
+		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	data := random(1, 300_000)
+	m := c.mount(t)
+	m.write("f", data)
+	m.close()
+	c.foldAll()
+	w := c.mount(t)
+	f := w.open("f", os.O_RDWR)
+	sids := f.Handle().SIDs()
+	w.client.Kill()
+	w.client = nil
+	c.breakHeaders(int(sids[0])-1, true)
+	ahead.Add(int64(time.Hour)) // its session ends
+	r := c.mount(t)
+	r.holds("f", data)
+	r.close()
+	c.allAtHome()
+	c.foldStorages()
+	c.allWhole()
+	c.surviveLosses(files{"f": data})
 }

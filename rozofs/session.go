@@ -21,6 +21,8 @@ const (
 	overloadedPause  = 10 * time.Millisecond
 )
 
+var errUnanswered = vocab.Errorf(vocab.Unavailable, "exportd did not answer")
+
 // session is the connection to exportd and what is agreed on it. One goroutine,
 // run, connects, resumes, reclaims and renews; calls wait for it.
 type session struct {
@@ -371,6 +373,21 @@ func (s *session) change(ctx context.Context, who Caller, op wire.Op, req reques
 	return s.try(ctx, op, req, id, who, reply)
 }
 
+// register is change for a request by which exportd registers a file as open. If it is not
+// answered nobody knows whether that was done: exportd takes back what the client does not
+// claim on the next connection.
+func (s *session) register(ctx context.Context, who Caller, op wire.Op, req request, reply wire.Message) error {
+	err := s.change(ctx, who, op, req, reply)
+	if errors.Is(err, errUnanswered) {
+		s.reconnect()
+	}
+	return err
+}
+
+// patience is how many milliseconds exportd may let such a request wait for leases, so that it
+// is answered in time.
+func (s *session) patience() uint32 { return uint32(s.c.cfg.ExportTimeout.Milliseconds() * 3 / 4) }
+
 func (s *session) try(ctx context.Context, op wire.Op, req request, id uint64, who Caller, reply wire.Message) error {
 	ctx, cancel := context.WithTimeout(ctx, s.c.cfg.ExportTimeout)
 	defer cancel()
@@ -396,7 +413,7 @@ func (s *session) try(ctx context.Context, op wire.Op, req request, id uint64, w
 			wait(ctx, overloadedPause)
 			continue
 		case errors.Is(err, context.DeadlineExceeded):
-			return vocab.Errorf(vocab.Unavailable, "exportd did not answer %v within %v", op, s.c.cfg.ExportTimeout)
+			return fmt.Errorf("%w %v within %v", errUnanswered, op, s.c.cfg.ExportTimeout)
 		}
 		return err
 	}

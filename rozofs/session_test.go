@@ -324,3 +324,156 @@ func TestAnAnswerToAReleaseRestoresNoLease(t *testing.T) {
 		require.Equal(t, wire.LeaseNone, h.f.lease.Kind)
 	})
 }
+
+// exportd has opened, or made, a file when its caller has given up already, perhaps on another
+// connection: the mount gives that back, as of a file that was closed.
+func TestAnOpenThatIsGivenUpIsGivenBack(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		for _, op := range []wire.Op{wire.OpOpen, wire.OpCreate} {
+			synctest.Test(t, func(t *testing.T) { givesBack(t, op, lost) })
+		}
+	}
+}
+
+func givesBack(t *testing.T, op wire.Op, lost bool) {
+	asked, cancelled, released := make(chan struct{}), make(chan struct{}), make(chan wire.ReleaseItem, 1)
+	asks := vocab.Epoch(0)
+	s := &scripted{}
+	s.answer = func(ctx context.Context, r *wire.Request) (wire.Message, error) {
+		switch r.Op {
+		case wire.OpOpen, wire.OpCreate:
+			asks++
+			if asks == 1 {
+				close(asked)
+				<-cancelled
+				if lost {
+					go r.Conn.Close()
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+			}
+			return opened(wire.Lease{Kind: wire.LeaseWrite, Epoch: asks}), nil
+		case wire.OpRelease:
+			var m wire.ReleaseRequest
+			err := r.Decode(&m)
+			released <- m.Items[0]
+			return &wire.Empty{}, err
+		}
+		return nil, nil
+	}
+	c := s.mount(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-asked; cancel() }()
+	var err error
+	if op == wire.OpOpen {
+		_, err = c.OpenFile(ctx, Caller{}, 5, os.O_RDWR)
+	} else {
+		_, _, err = c.CreateFile(ctx, Caller{}, 2, "x", 0o644, os.O_RDWR)
+	}
+	require.ErrorIs(t, err, context.Canceled)
+	close(cancelled)
+	time.Sleep(2 * time.Second)
+	synctest.Wait()
+	require.NotEmpty(t, released)
+	item := <-released
+	require.True(t, item.Close)
+	require.EqualValues(t, 5, item.Ino)
+	require.Equal(t, asks, item.Epoch, "of the last answer")
+	require.Equal(t, lost, asks == 3)
+	require.Empty(t, c.allFiles())
+}
+
+// exportd answers in time that a lease has to be waited for. If it does not answer nobody knows
+// what it has done, and the mount connects again, where it says what it holds.
+func TestAnOpenThatIsNotAnsweredMakesTheMountConnectAgain(t *testing.T) {
+	for _, answered := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			sessions := 0
+			s := &scripted{}
+			s.answer = func(ctx context.Context, r *wire.Request) (wire.Message, error) {
+				switch r.Op {
+				case wire.OpOpenSession:
+					sessions++
+				case wire.OpOpen:
+					var m wire.OpenRequest
+					if err := r.Decode(&m); err != nil || !answered {
+						<-ctx.Done()
+						return nil, err
+					}
+					time.Sleep(time.Duration(m.Patience) * time.Millisecond)
+					return nil, vocab.Unavailable
+				}
+				return nil, nil
+			}
+			c := s.mount(t)
+			began := time.Now()
+			_, err := c.OpenFile(t.Context(), Caller{}, 5, os.O_RDWR)
+			require.ErrorIs(t, err, vocab.Unavailable)
+			require.Greater(t, time.Since(began), c.cfg.ExportTimeout/2)
+			time.Sleep(reconnectMax)
+			synctest.Wait()
+			require.Equal(t, answered, sessions == 1)
+		})
+	}
+}
+
+// A mount whose programs have given up an open does not wait for it when it ends.
+func TestAnOpenThatIsGivenUpDoesNotHoldUpClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := make(chan struct{})
+		s := &scripted{}
+		s.answer = func(ctx context.Context, r *wire.Request) (wire.Message, error) {
+			switch r.Op {
+			case wire.OpOpen:
+				close(asked)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			case wire.OpCloseSession:
+				return &wire.Empty{}, nil
+			}
+			return nil, nil
+		}
+		c := s.mount(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-asked; cancel() }()
+		_, err := c.OpenFile(ctx, Caller{}, 5, os.O_RDWR)
+		require.ErrorIs(t, err, context.Canceled)
+		began := time.Now()
+		require.NoError(t, c.Close())
+		require.Less(t, time.Since(began), time.Second)
+	})
+}
+
+// A file cannot be saved, and its name is gone by a request that its caller gave up: the mount
+// hears of that when it ends at the latest, and has nothing to save.
+func TestAFileThatCannotBeSavedIsAskedAboutAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		s := &scripted{}
+		s.answer = func(_ context.Context, r *wire.Request) (wire.Message, error) {
+			m := opened(wire.Lease{Kind: wire.LeaseWrite, Epoch: 9})
+			switch r.Op {
+			case wire.OpOpen:
+				m.Attr.Nlink = 1
+				return m, nil
+			case wire.OpGetAttr:
+				asked++
+				return &wire.AttrReply{Attr: m.Attr}, nil
+			case wire.OpRelease, wire.OpCloseSession:
+				return &wire.Empty{}, nil
+			}
+			return nil, nil
+		}
+		c := s.mount(t)
+		h, err := c.OpenFile(t.Context(), Caller{}, 5, os.O_RDWR)
+		require.NoError(t, err)
+		_, err = h.WriteAt(t.Context(), []byte("content"), 0)
+		require.NoError(t, err)
+		require.Error(t, h.Close(t.Context()), "there are no storages")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Zero(t, asked)
+		require.NoError(t, c.Close())
+		require.NotZero(t, asked)
+	})
+}

@@ -41,16 +41,22 @@ func (c *cluster) task(kind wire.TaskKind) wire.Task { return c.taskOf(kind, -1)
 // taskOf is task for a storage.
 func (c *cluster) taskOf(kind wire.TaskKind, i int) (done wire.Task) {
 	c.t.Helper()
+	return c.awaitTask(kind, func(t *wire.Task) bool { return t.State == wire.TaskDone && (i < 0 || int(t.ID.SID) == i+1) })
+}
+
+// awaitTask waits until a task of a kind matches, and returns how it is.
+func (c *cluster) awaitTask(kind wire.TaskKind, match func(*wire.Task) bool) (found wire.Task) {
+	c.t.Helper()
 	require.Eventually(c.t, func() bool {
 		for _, t := range c.export.server.(*exportd.Server).Tasks() {
-			if t.Kind == kind && t.State == wire.TaskDone && (i < 0 || int(t.ID.SID) == i+1) {
-				done = t
+			if t.Kind == kind && match(&t) {
+				found = t
 				return true
 			}
 		}
 		return false
-	}, patience, 10*time.Millisecond, "%v is done", kind)
-	return done
+	}, patience, time.Millisecond, "%v", kind)
+	return found
 }
 
 func (c *cluster) start(kind wire.TaskKind, i int) {
@@ -141,14 +147,7 @@ func TestARootThatLacksBlocksDoesNotCallThemAbsent(t *testing.T) {
 	other := int(sids[1]) - 1
 	c.killStorage(other)
 	c.replaceRoot(int(sids[0]) - 1)
-	require.Eventually(t, func() bool {
-		for _, task := range c.export.server.(*exportd.Server).Tasks() {
-			if task.Kind == wire.TaskRebuild && task.Waiting == 1 {
-				return true
-			}
-		}
-		return false
-	}, patience, 10*time.Millisecond, "the rebuild waits for the file")
+	c.awaitTask(wire.TaskRebuild, func(t *wire.Task) bool { return t.Waiting == 1 })
 	m = c.mount(t, storageTimeout(2*time.Second))
 	_, err := m.ReadFile(t.Context(), "f")
 	require.ErrorIs(t, err, vocab.Unavailable)

@@ -148,17 +148,29 @@ func (c *Client) saveAndGiveUp(ctx context.Context, files []*file) error {
 	return joinErrors(append(errs, c.giveUpAll(ctx, saved)))
 }
 
-// isUnlinked tells whether a file that is not open here has no name any more.
+// isUnlinked tells whether a file that is not open here has no name any more. While the write
+// lease is held only this client can take that away, so it asks when it has changed names since
+// it knew; and at the end, in case exportd has done so after a call was given up.
 func (c *Client) isUnlinked(ctx context.Context, f *file) bool {
+	round, given := c.nameChanges.now(), c.given.now()
 	c.mu.Lock()
-	open := f.refs > 0
+	open, closing := f.refs > 0, c.closing
 	c.mu.Unlock()
 	if open {
 		return false
 	}
+	f.mu.Lock()
+	known, links := f.lease.Kind == wire.LeaseWrite && f.attrRound == round, f.attr.Nlink
+	f.mu.Unlock()
+	if known && !closing {
+		return links == 0
+	}
 	var reply wire.AttrReply
-	err := c.session.call(ctx, wire.OpGetAttr, &wire.InoRequest{Ino: f.ino}, &reply)
-	return err == nil && reply.Attr.Nlink == 0
+	if c.session.call(ctx, wire.OpGetAttr, &wire.InoRequest{Ino: f.ino}, &reply) != nil {
+		return false
+	}
+	c.overlay(reply.Attr, round, given)
+	return reply.Attr.Nlink == 0
 }
 
 // isClean tells whether all that was written to the file is durable.

@@ -83,6 +83,9 @@ func (w *repairer) run(ctx context.Context) error {
 			return err
 		}
 		last = all
+		if from == 0 {
+			w.reply.Marked = all.marked
+		}
 		if all.next <= from {
 			break
 		}
@@ -132,17 +135,6 @@ func (w *repairer) join(ctx context.Context) error {
 	return nil
 }
 
-func (w *repairer) mark(ctx context.Context, position int, partial, join bool) error {
-	req := wire.MarkRequest{
-		Target: w.target(position), FID: w.fid, PayloadBytes: uint32(w.coder.RoomAt(position)),
-		Generation: w.generation[position], Partial: partial, Join: join,
-	}
-	var reply wire.BootReply
-	buf, err := w.call(ctx, position, wire.OpMark, &req, wire.Bulk{}, &reply)
-	buf.Release()
-	return w.took(position, reply.Boot, err)
-}
-
 // finish tells the storages what is final and, when they have all that those who can tell
 // show, that they are whole.
 func (w *repairer) finish(ctx context.Context, last *window) error {
@@ -165,13 +157,17 @@ func (w *repairer) finish(ctx context.Context, last *window) error {
 	case telling < need:
 		return nil
 	}
-	for p, marked := range last.marked {
-		if !marked || w.reply.Missing&(1<<p) != 0 { // or not there for an earlier request
+	// Not where it was not there for an earlier request, or was marked since: what it had of the
+	// blocks that were looked at before may be gone.
+	marked := w.reply.Marked & last.marked &^ w.reply.Missing
+	for p := range w.peers {
+		if marked>>p&1 == 0 {
 			continue
 		}
 		if err := w.mark(ctx, p, false, false); err != nil {
 			return err
 		}
+		w.reply.Marked &^= 1 << p
 	}
 	return nil
 }
@@ -194,7 +190,7 @@ type window struct {
 	next      uint64 // where the next one begins, or below this one's first: there is none
 	told      []vocab.Version
 	condition []wire.FileCondition      // by position
-	marked    []bool                    // by position: the file itself is partial there
+	marked    uint32                    // bits of positions: the file itself is partial there
 	blocks    map[uint64][]block.Answer // final versions, by position; Silent: it cannot tell
 	newer     map[uint64][]block.Answer // versions that are not final; Absent: a discard
 	broken    map[uint64]uint32         // bits of positions: it has something that failed a check
@@ -242,9 +238,11 @@ func (w *repairer) versions(ctx context.Context, first uint64) ([]wire.VersionsR
 		if err := ask(ctx, p); err != nil || replies[p].Condition != wire.FileBroken {
 			return err
 		}
-		w.s.cfg.Log.Warn("the header of a slot file is broken; it gets a new one", "storage", w.req.Storages[p].ID.String(), "fid", w.fid.String())
-		if err := w.mark(ctx, p, true, false); err != nil {
+		if err := w.formAnew(ctx, p); err != nil {
 			return err
+		}
+		if first > 0 { // what it had of the blocks before may be gone
+			return vocab.Errorf(vocab.Unavailable, "storage %v has lost the header of its slot file: the repair has to begin anew", w.req.Storages[p].ID)
 		}
 		return ask(ctx, p)
 	})
@@ -253,10 +251,12 @@ func (w *repairer) versions(ctx context.Context, first uint64) ([]wire.VersionsR
 
 func (w *repairer) gather(first uint64, replies []wire.VersionsReply) *window {
 	all := &window{blocks: map[uint64][]block.Answer{}, newer: map[uint64][]block.Answer{}, broken: map[uint64]uint32{}}
-	for _, r := range replies {
+	for p, r := range replies {
 		all.told = append(all.told, r.Final)
 		all.condition = append(all.condition, r.Condition)
-		all.marked = append(all.marked, r.Marked)
+		if r.Marked {
+			all.marked |= 1 << p
+		}
 		if r.Next > first && (all.next == 0 || r.Next < all.next) {
 			all.next = r.Next
 		}

@@ -2,6 +2,7 @@ package storaged
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -260,13 +261,10 @@ func (w *settler) unsettled(ctx context.Context) ([]uint64, error) {
 	lists := make([][]uint64, len(w.peers))
 	err := w.each(ctx, w.fenced(), func(ctx context.Context, p int) error {
 		for from, more := uint64(0), true; more; {
-			var reply wire.UnsettledReply
-			req := wire.BlocksRequest{Target: w.target(p), FID: w.fid, From: from}
-			buf, err := w.call(ctx, p, wire.OpUnsettled, &req, wire.Bulk{}, &reply)
+			reply, err := w.unsettledAt(ctx, p, from)
 			if err != nil {
 				return err
 			}
-			buf.Release()
 			for _, r := range reply.Ranges {
 				for b := r.First; b < r.First+r.Count; b++ {
 					lists[p] = append(lists[p], b)
@@ -283,6 +281,21 @@ func (w *settler) unsettled(ctx context.Context) ([]uint64, error) {
 		}
 	}
 	return slices.Sorted(maps.Keys(all)), err
+}
+
+// unsettledAt asks one storage, which counts as one that cannot tell if its header is broken.
+func (w *settler) unsettledAt(ctx context.Context, position int, from uint64) (reply wire.UnsettledReply, err error) {
+	req := wire.BlocksRequest{Target: w.target(position), FID: w.fid, From: from}
+	for formed := false; ; formed = true {
+		buf, err := w.call(ctx, position, wire.OpUnsettled, &req, wire.Bulk{}, &reply)
+		buf.Release()
+		if formed || !errors.Is(err, vocab.Corrupt) {
+			return reply, err
+		}
+		if err := w.formAnew(ctx, position); err != nil {
+			return reply, err
+		}
+	}
 }
 
 // held is what a fenced storage says of a block: a version that it holds, with its slot.
@@ -488,6 +501,23 @@ func (w *settler) discardAt(ctx context.Context, position int, first uint64, cou
 	buf, err := w.call(ctx, position, wire.OpDiscard, &req, wire.Bulk{}, &reply)
 	buf.Release()
 	return w.took(position, reply.Boot, err)
+}
+
+func (w *settler) mark(ctx context.Context, position int, partial, join bool) error {
+	req := wire.MarkRequest{
+		Target: w.target(position), FID: w.fid, PayloadBytes: uint32(w.coder.RoomAt(position)),
+		Generation: w.generation[position], Partial: partial, Join: join,
+	}
+	var reply wire.BootReply
+	buf, err := w.call(ctx, position, wire.OpMark, &req, wire.Bulk{}, &reply)
+	buf.Release()
+	return w.took(position, reply.Boot, err)
+}
+
+// formAnew gives a file a header in place of one that is broken.
+func (w *settler) formAnew(ctx context.Context, position int) error {
+	w.s.cfg.Log.Warn("the header of a slot file is broken; it gets a new one", "storage", w.req.Storages[position].ID.String(), "fid", w.fid.String())
+	return w.mark(ctx, position, true, false)
 }
 
 func (w *settler) sync(ctx context.Context, position int) error {

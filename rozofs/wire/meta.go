@@ -108,6 +108,7 @@ type CreateRequest struct {
 	Mode      uint32
 	Exclusive bool // Exists if it is there
 	Want      LeaseKind
+	Patience  uint32 // milliseconds for which it may wait for leases, 0: for any time; then Unavailable, and nothing was done
 }
 
 // Code implements Message.
@@ -118,14 +119,16 @@ func (m *CreateRequest) Code(c *Codec) {
 	U32(c, &m.Mode)
 	c.Bool(&m.Exclusive)
 	U8(c, &m.Want)
+	U32(c, &m.Patience)
 }
 
 // OpenRequest registers the file as open by the session, so that it outlives its
 // last name, and takes a lease on it, or raises the one held: OpOpen. OpenReply.
 type OpenRequest struct {
 	Head
-	Ino  vocab.Ino
-	Want LeaseKind
+	Ino      vocab.Ino
+	Want     LeaseKind
+	Patience uint32 // as in a CreateRequest
 }
 
 // Code implements Message.
@@ -133,6 +136,7 @@ func (m *OpenRequest) Code(c *Codec) {
 	m.Head.code(c)
 	U64(c, &m.Ino)
 	U8(c, &m.Want)
+	U32(c, &m.Patience)
 }
 
 // OpenReply gives all that is needed to read and write the file.

@@ -142,7 +142,8 @@ type Held struct {
 }
 
 // ReclaimRequest tells an exportd that restarted what the session holds. Last
-// ends the list. Granted tells, for each, whether it is still held.
+// ends the list: what the session held before it was resumed and does not name is given back.
+// Granted tells, for each, whether it is still held.
 type ReclaimRequest struct {
 	Head
 	Held []Held

@@ -409,6 +409,7 @@ type RepairReply struct {
 	Busy    uint64 // blocks that are being written, and have not reached all homes
 	Torn    uint64 // blocks of which a home has a newer version than all, that was never complete: to be settled
 	Missing uint32 // bits of the positions that could not be reached
+	Marked  uint32 // bits of the positions where the file was partial from the first block on, and, when all was done, still is
 }
 
 // Code implements Message.
@@ -423,6 +424,7 @@ func (m *RepairReply) Code(c *Codec) {
 	U64(c, &m.Busy)
 	U64(c, &m.Torn)
 	U32(c, &m.Missing)
+	U32(c, &m.Marked)
 }
 
 // MarkRequest notes durably whether a storage has all that it should have of a file, or,
