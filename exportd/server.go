@@ -82,7 +82,8 @@ type Server struct {
 	volumeViews views
 	daemons     []*daemon
 	storages    map[place]*storage
-	storagesMu  sync.Mutex    // guards the fields of storages that say so
+	storagesMu  sync.Mutex    // guards the fields of storages that say so, and marks
+	marks       uint64        // how often a root was marked as partial or whole
 	polled      chan struct{} // closed when every storage has been asked once
 	unpolled    atomic.Int64
 }

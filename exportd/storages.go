@@ -102,14 +102,13 @@ func (s *Server) poll(d *daemon) {
 	defer tick.Stop()
 	defer d.hangUp()
 	for first := true; ; first = false {
-		roots, err := s.ask(d)
+		err := s.hear(d)
 		if s.ctx.Err() != nil {
 			return
 		}
 		if err != nil {
 			d.hangUp()
 		}
-		s.heardFrom(d, roots, err)
 		if first && s.unpolled.Add(-1) == 0 {
 			close(s.polled)
 		}
@@ -119,6 +118,16 @@ func (s *Server) poll(d *daemon) {
 			return
 		}
 	}
+}
+
+// hear asks a daemon for its roots and takes over what it says.
+func (s *Server) hear(d *daemon) error {
+	s.storagesMu.Lock()
+	marks := s.marks
+	s.storagesMu.Unlock()
+	roots, err := s.ask(d)
+	s.heardFrom(d, roots, err, marks)
+	return err
 }
 
 // ask connects when it must, and asks for the daemon's roots.
@@ -153,8 +162,9 @@ func (d *daemon) hangUp() {
 	}
 }
 
-// heardFrom takes over what a daemon said, or that it said nothing.
-func (s *Server) heardFrom(d *daemon, roots []wire.StorageRoot, err error) {
+// heardFrom takes over what a daemon said, or that it said nothing. marks is Server.marks from
+// before it was asked.
+func (s *Server) heardFrom(d *daemon, roots []wire.StorageRoot, err error, marks uint64) {
 	said := map[vocab.StorageID]*wire.StorageRoot{}
 	for i := range roots {
 		said[roots[i].ID] = &roots[i]
@@ -167,7 +177,7 @@ func (s *Server) heardFrom(d *daemon, roots []wire.StorageRoot, err error) {
 				continue
 			}
 		}
-		changed = s.judge(sto, r, err) || changed
+		changed = s.judge(sto, r, err, marks) || changed
 	}
 	if changed {
 		s.refreshViews()
@@ -205,9 +215,12 @@ func (t *tx) setStorage(sto *storage, r storageRecord) {
 }
 
 // judge sets the storage's state and tells whether placement must know.
-func (s *Server) judge(sto *storage, r *wire.StorageRoot, err error) bool {
+func (s *Server) judge(sto *storage, r *wire.StorageRoot, err error, marks uint64) bool {
 	s.storagesMu.Lock()
 	defer s.storagesMu.Unlock()
+	if r != nil && marks != s.marks {
+		return false // it may have answered before: the next answer counts
+	}
 	before := sto.root
 	now := before
 	switch {

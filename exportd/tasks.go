@@ -210,8 +210,7 @@ func (s *Server) beginTask(m wire.TaskRequest) (*task, error) {
 	}
 	sto := s.storages[id.place]
 	if sto != nil {
-		roots, err := s.ask(sto.daemon)
-		s.heardFrom(sto.daemon, roots, err) // it may just have been started
+		_ = s.hear(sto.daemon) // it may just have been started, or prepare says what is wrong
 	}
 	old := s.running(id)
 	if old != nil && !(m.Kind == wire.TaskRebuild && s.wasReplaced(sto)) {
@@ -314,6 +313,9 @@ func (s *Server) markRoot(sto *storage, incarnation vocab.Incarnation, partial b
 	defer cancel()
 	m := wire.MarkRequest{Partial: partial, Target: wire.Target{ID: sto.place.id, Incarnation: incarnation, Session: repairSession, Epoch: epoch}}
 	_, err = conn.Call(ctx, wire.OpMark, &m, wire.Bulk{}, &wire.BootReply{})
+	s.storagesMu.Lock()
+	defer s.storagesMu.Unlock()
+	s.marks++
 	return err
 }
 

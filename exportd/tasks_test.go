@@ -1,6 +1,7 @@
 package exportd
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,6 +36,30 @@ func TestALateWalkDoesNotTouchTheRebuildThatHasReplacedIt(t *testing.T) {
 		return nil
 	}))
 	require.Equal(t, []taskRecord{now.rec}, stored)
+}
+
+// A storage answered that its root is partial, the rebuild took the mark away, and the answer
+// is read: it does not begin another rebuild, which would mark the root anew.
+func TestAnAnswerFromBeforeTheMarkWentCountsForNothing(t *testing.T) {
+	w := newWorld(t)
+	f := w.fakes[0]
+	eventually(t, func() bool { return w.health(f) == wire.HealthUp }, "known")
+	id := taskID{wire.TaskRebuild, place{1, f.roots[0].ID}}
+	sto := w.srv.storages[id.place]
+	f.mu.Lock()
+	was := f.roots[0]
+	f.mu.Unlock()
+	was.Health = wire.HealthPartial
+	w.srv.storagesMu.Lock()
+	marks := w.srv.marks
+	w.srv.storagesMu.Unlock()
+	lacks := func() bool { return slices.Contains(w.srv.lackingStorages(), sto) }
+	eventually(t, func() bool { w.srv.judge(sto, &was, nil, marks); return lacks() }, "believed")
+	task := &task{id: id, incarnation: was.Incarnation}
+	task.rec.Kind, task.rec.VID, task.rec.ID, task.rec.State = id.kind, id.place.vid, id.place.id, wire.TaskRunning
+	require.NoError(t, w.srv.endTask(t.Context(), task))
+	w.srv.judge(sto, &was, nil, marks)
+	require.False(t, lacks())
 }
 
 // The last request for a long file decides whether it is whole: it is told what those before

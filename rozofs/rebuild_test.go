@@ -197,6 +197,30 @@ func (c *cluster) breakHeaders(i int, slots bool) {
 	c.restartStorage(i)
 }
 
+// A root is rebuilt beside a storage that cannot tell either what it lacks, and lacks something:
+// the two others can tell that there is nothing newer than what they have.
+func TestTwoStoragesThatCannotTellWhatTheyLackAreMadeWhole(t *testing.T) {
+	c := startCluster(t, form{"0", false})
+	m := c.mount(t)
+	f := m.create("f", random(1, 100_000))
+	sids := f.Handle().SIDs()
+	require.NoError(t, f.Close())
+	m.close()
+	c.foldAll()
+	lost, other := int(sids[0])-1, int(sids[1])-1
+	c.killStorage(other)
+	m = c.mount(t)
+	data := random(2, 100_000)
+	m.write("f", data) // to the others, the spare among them
+	m.close()
+	c.emptyRoot(lost)
+	c.breakHeaders(other, false)
+	c.restartStorage(lost)
+	c.taskOf(wire.TaskRebuild, lost)
+	c.allAtHome()
+	c.surviveLosses(files{"f": data})
+}
+
 // The header of a slot file breaks when a long repair has looked at some of its blocks: what the
 // storage had of them may be gone, so it is not whole when the rest is repaired.
 func TestAHeaderThatBreaksDuringARepair(t *testing.T) {

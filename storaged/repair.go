@@ -148,7 +148,12 @@ func (w *repairer) finish(ctx context.Context, last *window) error {
 	if err := w.each(ctx, behind, w.settler.final); err != nil {
 		return err
 	}
-	telling, need := w.telling(last)
+	telling, need := 0, w.excluding()
+	for _, p := range w.reached() {
+		if last.condition[p] != wire.FilePartial {
+			telling++
+		}
+	}
 	switch {
 	case w.reply.Next > 0 || w.reply.Lost+w.reply.Busy > 0:
 		return nil
@@ -315,7 +320,7 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 		answers, broken := all.blocks[b], all.broken[b]
 		v := w.newest(answers)
 		j := w.examine(b, v, answers, broken)
-		if err := w.leaveUnknown(&j, all); err != nil {
+		if err := w.leaveUnknown(&j, answers, all); err != nil {
 			return err
 		}
 		jobs = w.addJob(jobs, j)
@@ -349,32 +354,35 @@ func (w *repairer) repairWindow(ctx context.Context, all *window) error {
 // leaveUnknown keeps a version from storages that cannot tell what they lack, as long as there
 // may be a newer one which they had. With an older one they would say that they have not: k
 // storages would be found that agree on it, and none of them took part in the last write.
-func (w *repairer) leaveUnknown(j *job, all *window) error {
-	telling, need := w.telling(all)
-	if telling >= need && all.newer[j.first] == nil {
+func (w *repairer) leaveUnknown(j *job, answers []block.Answer, all *window) error {
+	if len(j.what) == 0 {
 		return nil
 	}
-	n := len(j.lacking)
-	j.lacking = slices.DeleteFunc(j.lacking, func(p int) bool { return all.condition[p] == wire.FilePartial })
-	if telling < need && len(j.lacking) < n {
-		return fewTell(telling, need)
+	partial := func(p int) bool { return all.condition[p] == wire.FilePartial }
+	older := 0
+	for p, a := range answers {
+		if a.State != block.Silent && !partial(p) && a.Version.Compare(j.what[0]) <= 0 {
+			older++
+		}
+	}
+	if need := w.excluding(); older < need && slices.ContainsFunc(w.reached(), partial) {
+		return fewTell(older, need)
+	}
+	if all.newer[j.first] != nil {
+		j.lacking = slices.DeleteFunc(j.lacking, partial)
 	}
 	return nil
 }
 
-func fewTell(telling, need int) error {
-	return vocab.Errorf(vocab.Unavailable, "%d of its storages can tell what they lack, %d are needed", telling, need)
+// excluding is how many storages that have nothing newer than a version exclude that a newer one
+// was acknowledged: that is on n of s.
+func (w *repairer) excluding() int {
+	l := w.coder.Geometry.Layout
+	return int(l.Safe) - int(l.Forward) + 1
 }
 
-// telling counts the storages that can tell what they lack; need is how many of them show
-// whatever may have been acknowledged.
-func (w *repairer) telling(all *window) (n, need int) {
-	for _, p := range w.reached() {
-		if all.condition[p] != wire.FilePartial {
-			n++
-		}
-	}
-	return n, w.coder.Geometry.Layout.ReadQuorum()
+func fewTell(telling, need int) error {
+	return vocab.Errorf(vocab.Unavailable, "%d of its storages can tell what they lack, %d are needed", telling, need)
 }
 
 // newest is the newest version of which enough different projections are there.
