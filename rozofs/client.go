@@ -17,6 +17,7 @@ var errClosed = vocab.Errorf(vocab.Unavailable, "the client is closed")
 // Caller is on whose behalf a call is made: the owner of what it creates.
 type Caller struct {
 	UID, GID uint32
+	Umask    uint32 // of what is made where no default ACL says more
 }
 
 // Client is a mounted export.

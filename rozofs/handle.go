@@ -73,14 +73,25 @@ func newHandle(f *file, who Caller, flags int) *Handle {
 // CreateFile opens a file and makes it if it is not there; with O_EXCL it must
 // not be.
 func (c *Client) CreateFile(ctx context.Context, who Caller, parent vocab.Ino, name string, mode uint32, flags int) (*Handle, vocab.Attr, error) {
-	req := wire.CreateRequest{
-		Parent: parent, Name: name, Mode: mode&vocab.ModePerm | vocab.ModeRegular,
-		Exclusive: flags&syscall.O_EXCL != 0, Want: wire.LeaseRead,
-	}
+	req := wire.CreateRequest{Parent: parent, Name: name, Mode: mode, Exclusive: flags&syscall.O_EXCL != 0}
+	return c.create(ctx, who, wire.OpCreate, &req, flags)
+}
+
+// CreateUnnamed makes and opens a regular file that has no name, as open(2) does with
+// O_TMPFILE. It goes with its last close, unless Link has given it a name, which O_EXCL
+// forbids.
+func (c *Client) CreateUnnamed(ctx context.Context, who Caller, parent vocab.Ino, mode uint32, flags int) (*Handle, vocab.Attr, error) {
+	req := wire.CreateRequest{Parent: parent, Mode: mode, Exclusive: flags&syscall.O_EXCL != 0}
+	return c.create(ctx, who, wire.OpTmpfile, &req, flags)
+}
+
+func (c *Client) create(ctx context.Context, who Caller, op wire.Op, req *wire.CreateRequest, flags int) (*Handle, vocab.Attr, error) {
+	req.Mode, req.Umask = req.Mode&vocab.ModePerm|vocab.ModeRegular, who.Umask
+	req.Want = wire.LeaseRead
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		req.Want = wire.LeaseWrite
 	}
-	f, created, err := c.makeFile(ctx, who, &req)
+	f, created, err := c.makeFile(ctx, who, op, req)
 	if err != nil {
 		return nil, vocab.Attr{}, err
 	}
@@ -100,7 +111,7 @@ func (c *Client) CreateFile(ctx context.Context, who Caller, parent vocab.Ino, n
 
 // makeFile has exportd make and open a file, and returns that with a reference. As in ask, the
 // request goes on when its caller has given up.
-func (c *Client) makeFile(ctx context.Context, who Caller, req *wire.CreateRequest) (*file, bool, error) {
+func (c *Client) makeFile(ctx context.Context, who Caller, op wire.Op, req *wire.CreateRequest) (*file, bool, error) {
 	type made struct {
 		f       *file
 		created bool
@@ -108,7 +119,7 @@ func (c *Client) makeFile(ctx context.Context, who Caller, req *wire.CreateReque
 	}
 	done := make(chan made)
 	if !c.goes(func(background context.Context) {
-		f, created, err := c.askForFile(background, who, req)
+		f, created, err := c.askForFile(background, who, op, req)
 		select {
 		case done <- made{f, created, err}:
 		case <-ctx.Done():
@@ -127,11 +138,11 @@ func (c *Client) makeFile(ctx context.Context, who Caller, req *wire.CreateReque
 	}
 }
 
-func (c *Client) askForFile(ctx context.Context, who Caller, req *wire.CreateRequest) (f *file, created bool, err error) {
+func (c *Client) askForFile(ctx context.Context, who Caller, op wire.Op, req *wire.CreateRequest) (f *file, created bool, err error) {
 	var reply wire.OpenReply
 	req.Patience = c.session.patience()
 	round, conn := c.nameChanges.now(), c.connections.now()
-	if err := c.session.register(ctx, who, wire.OpCreate, req, &reply); err != nil {
+	if err := c.session.register(ctx, who, op, req, &reply); err != nil {
 		return nil, false, err
 	}
 	f = c.acquireFile(reply.Attr.Ino)

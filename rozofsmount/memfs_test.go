@@ -38,6 +38,7 @@ type memNode struct {
 	target  string
 	parent  vocab.Ino
 	entries map[string]memEntry
+	xattrs  map[string]string
 }
 
 type memEntry struct {
@@ -111,7 +112,10 @@ func (m *memFS) Lookup(ctx context.Context, _ Caller, parent vocab.Ino, name str
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, n, err := m.find(parent, name)
+	dir, n, err := m.find(parent, name)
+	if name == ".." && dir != nil {
+		n, err = m.node(dir.parent)
+	}
 	if err != nil {
 		return vocab.Attr{}, err
 	}
@@ -158,6 +162,9 @@ func (m *memFS) SetAttr(_ context.Context, _ Caller, ino vocab.Ino, ch Change) (
 	if ch.Mask&wire.SetSize != 0 {
 		n.resize(ch.Size)
 	}
+	if ch.Mask&wire.SetNoPrivilege != 0 {
+		a.Mode &^= vocab.ModeSetUID | vocab.ModeSetGID
+	}
 	if ch.Mask&wire.SetAtime != 0 {
 		a.Atime = ch.Atime
 	}
@@ -184,7 +191,7 @@ func (m *memFS) add(who Caller, parent vocab.Ino, name string, mode, rdev uint32
 	}
 	m.lastIno++
 	n = &memNode{parent: parent, attr: vocab.Attr{
-		Ino: m.lastIno, Generation: 3, Mode: mode, Nlink: 1, UID: who.UID, GID: who.GID, Rdev: rdev,
+		Ino: m.lastIno, Generation: 3, Mode: mode &^ who.Umask, Nlink: 1, UID: who.UID, GID: who.GID, Rdev: rdev,
 		Atime: now(), Mtime: now(), Ctime: now(),
 	}}
 	if n.attr.IsDir() {
@@ -361,6 +368,86 @@ func (m *memFS) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
+	return nil
+}
+
+func (m *memFS) CreateUnnamed(ctx context.Context, who Caller, parent vocab.Ino, mode uint32, flags int) (Handle, vocab.Attr, error) {
+	const name = "\x00unnamed"
+	h, _, err := m.CreateFile(ctx, who, parent, name, mode, flags|syscall.O_EXCL)
+	if err != nil {
+		return nil, vocab.Attr{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir, n, _ := m.find(parent, name)
+	m.drop(dir, n, name)
+	return h, n.attr, nil
+}
+
+func (m *memFS) GetXattr(_ context.Context, ino vocab.Ino, name string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.node(ino)
+	if err != nil {
+		return nil, err
+	}
+	value, ok := n.xattrs[name]
+	if !ok {
+		return nil, vocab.NoData
+	}
+	return []byte(value), nil
+}
+
+func (m *memFS) ListXattr(_ context.Context, ino vocab.Ino) ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.node(ino)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(n.xattrs)), nil
+}
+
+func (m *memFS) SetXattr(_ context.Context, _ Caller, ino vocab.Ino, name string, value []byte, flags wire.XattrFlags) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.node(ino)
+	if err != nil {
+		return err
+	}
+	_, there := n.xattrs[name]
+	switch {
+	case there && flags&wire.XattrCreate != 0:
+		return vocab.Exists
+	case !there && flags&wire.XattrReplace != 0:
+		return vocab.NoData
+	case flags&wire.XattrDropsSetGroup != 0:
+		n.attr.Mode &^= vocab.ModeSetGID
+	}
+	if n.xattrs == nil {
+		n.xattrs = map[string]string{}
+	}
+	n.xattrs[name] = string(value)
+	if name == vocab.XattrCapability {
+		n.attr.Mode |= vocab.ModeCapability
+	}
+	return nil
+}
+
+func (m *memFS) RemoveXattr(_ context.Context, _ Caller, ino vocab.Ino, name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.node(ino)
+	if err != nil {
+		return err
+	}
+	if _, there := n.xattrs[name]; !there {
+		return vocab.NoData
+	}
+	delete(n.xattrs, name)
+	if name == vocab.XattrCapability {
+		n.attr.Mode &^= vocab.ModeCapability
+	}
 	return nil
 }
 

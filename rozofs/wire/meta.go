@@ -44,17 +44,19 @@ type SetMask uint32
 
 // The bits of a SetMask; each names the field of SetAttrRequest that counts.
 const (
-	SetMode     SetMask = 1 << iota // Mode, without the type bits
-	SetUID                          // Owner
-	SetGID                          // Group
-	SetSize                         // Size; needs the write lease: Epoch names it
-	SetAtime                        // Atime
-	SetMtime                        // Mtime
-	SetAtimeNow                     // atime from exportd's clock
-	SetMtimeNow                     // mtime likewise
+	SetMode        SetMask = 1 << iota // Mode, without the type bits
+	SetUID                             // Owner
+	SetGID                             // Group
+	SetSize                            // Size; needs the write lease: Epoch names it
+	SetAtime                           // Atime
+	SetMtime                           // Mtime
+	SetAtimeNow                        // atime from exportd's clock
+	SetMtimeNow                        // mtime likewise
+	SetNoPrivilege                     // clears set-user-id, and set-group-id of what the group may run
 )
 
-// SetAttrRequest changes attributes; ctime follows.
+// SetAttrRequest changes attributes; ctime follows. A new owner or group does what
+// SetNoPrivilege does, too.
 type SetAttrRequest struct {
 	Head
 	Ino          vocab.Ino
@@ -81,13 +83,15 @@ func (m *SetAttrRequest) Code(c *Codec) {
 }
 
 // MknodRequest makes a file of any type but a symbolic link: OpMknod (the type
-// is in Mode; a directory is one of them). AttrReply.
+// is in Mode; a directory is one of them). AttrReply. Umask counts if the directory has
+// no default ACL.
 type MknodRequest struct {
 	Head
 	Parent vocab.Ino
 	Name   string
 	Mode   uint32
 	Rdev   uint32
+	Umask  uint32
 }
 
 // Code implements Message.
@@ -97,10 +101,12 @@ func (m *MknodRequest) Code(c *Codec) {
 	c.String(&m.Name, MaxPath)
 	U32(c, &m.Mode)
 	U32(c, &m.Rdev)
+	U32(c, &m.Umask)
 }
 
 // CreateRequest opens a regular file and makes it when it is not there, and
-// takes a lease in the same step: OpCreate. OpenReply.
+// takes a lease in the same step: OpCreate. OpenReply. OpTmpfile makes a file that has no
+// name in Parent, and may be given one by a link as long as it is open.
 type CreateRequest struct {
 	Head
 	Parent    vocab.Ino
@@ -109,6 +115,7 @@ type CreateRequest struct {
 	Exclusive bool // Exists if it is there
 	Want      LeaseKind
 	Patience  uint32 // milliseconds for which it may wait for leases, 0: for any time; then Unavailable, and nothing was done
+	Umask     uint32 // counts if the directory has no default ACL
 }
 
 // Code implements Message.
@@ -120,6 +127,7 @@ func (m *CreateRequest) Code(c *Codec) {
 	c.Bool(&m.Exclusive)
 	U8(c, &m.Want)
 	U32(c, &m.Patience)
+	U32(c, &m.Umask)
 }
 
 // OpenRequest registers the file as open by the session, so that it outlives its
