@@ -31,6 +31,7 @@ type face struct {
 	requests requests
 	watcher  sync.WaitGroup // of callers; waited for by close
 
+	bare  bareFiles
 	files table[*file]
 	dirs  table[*dir]
 }
@@ -41,7 +42,7 @@ func newFace(fs FileSystem, log *slog.Logger, attrTimeout, entryTimeout time.Dur
 	f := &face{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
 		fs:            fs, root: fs.Root().Ino, log: log,
-		attrTimeout: attrTimeout, entryTimeout: entryTimeout,
+		attrTimeout: attrTimeout, entryTimeout: entryTimeout, bare: bareFiles{term: bareTerm},
 	}
 	f.base, f.cancel = context.WithCancel(context.Background())
 	f.requests.under = map[uint64]*requestUnderWay{}

@@ -24,6 +24,7 @@ type memFS struct {
 	closed  bool
 	opens   int // OpenFile and CreateFile less Close
 	listed  int // calls of ReadDir
+	xattrs  int // calls of GetXattr
 	keep    bool
 
 	// hooks run before an operation, by its name and the file's or entry's:
@@ -382,73 +383,6 @@ func (m *memFS) CreateUnnamed(ctx context.Context, who Caller, parent vocab.Ino,
 	dir, n, _ := m.find(parent, name)
 	m.drop(dir, n, name)
 	return h, n.attr, nil
-}
-
-func (m *memFS) GetXattr(_ context.Context, ino vocab.Ino, name string) ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, err := m.node(ino)
-	if err != nil {
-		return nil, err
-	}
-	value, ok := n.xattrs[name]
-	if !ok {
-		return nil, vocab.NoData
-	}
-	return []byte(value), nil
-}
-
-func (m *memFS) ListXattr(_ context.Context, ino vocab.Ino) ([]string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, err := m.node(ino)
-	if err != nil {
-		return nil, err
-	}
-	return slices.Sorted(maps.Keys(n.xattrs)), nil
-}
-
-func (m *memFS) SetXattr(_ context.Context, _ Caller, ino vocab.Ino, name string, value []byte, flags wire.XattrFlags) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, err := m.node(ino)
-	if err != nil {
-		return err
-	}
-	_, there := n.xattrs[name]
-	switch {
-	case there && flags&wire.XattrCreate != 0:
-		return vocab.Exists
-	case !there && flags&wire.XattrReplace != 0:
-		return vocab.NoData
-	case flags&wire.XattrDropsSetGroup != 0:
-		n.attr.Mode &^= vocab.ModeSetGID
-	}
-	if n.xattrs == nil {
-		n.xattrs = map[string]string{}
-	}
-	n.xattrs[name] = string(value)
-	if name == vocab.XattrCapability {
-		n.attr.Mode |= vocab.ModeCapability
-	}
-	return nil
-}
-
-func (m *memFS) RemoveXattr(_ context.Context, _ Caller, ino vocab.Ino, name string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, err := m.node(ino)
-	if err != nil {
-		return err
-	}
-	if _, there := n.xattrs[name]; !there {
-		return vocab.NoData
-	}
-	delete(n.xattrs, name)
-	if name == vocab.XattrCapability {
-		n.attr.Mode &^= vocab.ModeCapability
-	}
-	return nil
 }
 
 type memHandle struct {

@@ -19,12 +19,14 @@ func (f *face) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out
 	if name == "." { // the file of a handle, from before this mount perhaps: open_by_handle_at, nfsd
 		return f.lookupSelf(ctx, parent, out)
 	}
+	asked := f.bare.asking()
 	attr, err := f.fs.Lookup(ctx, callerOf(h), parent, name)
 	if err != nil {
 		// Names that are not there are never cached, whatever the entry timeout:
 		// a file made on another machine shows at once.
 		return f.fail("lookup", parent, err)
 	}
+	f.bare.told(&attr, asked)
 	return f.entry(out, &attr)
 }
 

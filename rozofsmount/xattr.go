@@ -19,6 +19,9 @@ func (f *face) GetXAttr(cancel <-chan struct{}, h *fuse.InHeader, name string, d
 	ctx, end := f.begin(cancel, h.Pid)
 	defer end()
 	ino := f.ino(h.NodeId)
+	if f.bare.has(ino) {
+		return 0, fuse.ENODATA
+	}
 	value, err := f.fs.GetXattr(ctx, ino, name)
 	if err != nil {
 		return 0, f.failInode("getxattr", ino, err)
@@ -41,6 +44,9 @@ func (f *face) ListXAttr(cancel <-chan struct{}, h *fuse.InHeader, dest []byte) 
 	ctx, end := f.begin(cancel, h.Pid)
 	defer end()
 	ino := f.ino(h.NodeId)
+	if f.bare.has(ino) {
+		return 0, fuse.OK
+	}
 	names, err := f.fs.ListXattr(ctx, ino)
 	if err != nil {
 		return 0, f.failInode("listxattr", ino, err)
@@ -63,6 +69,7 @@ func (f *face) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string
 		flags |= wire.XattrDropsSetGroup
 	}
 	ino := f.ino(in.NodeId)
+	defer f.bare.changed(ino)
 	return f.failInode("setxattr", ino, f.fs.SetXattr(ctx, callerOf(&in.InHeader), ino, name, value, flags))
 }
 
@@ -71,5 +78,6 @@ func (f *face) RemoveXAttr(cancel <-chan struct{}, h *fuse.InHeader, name string
 	ctx, end := f.begin(cancel, h.Pid)
 	defer end()
 	ino := f.ino(h.NodeId)
+	defer f.bare.changed(ino)
 	return f.failInode("removexattr", ino, f.fs.RemoveXattr(ctx, callerOf(h), ino, name))
 }
