@@ -52,8 +52,8 @@ func (n *inode) alive() error {
 }
 
 // make creates an inode under a name that vacancy found free.
-func (t *tx) make(dir *inode, name string, mode, umask uint32) (*inode, error) {
-	n, err := t.makeUnnamed(dir, mode, umask)
+func (t *tx) make(dir *inode, name string, mode, masked uint32) (*inode, error) {
+	n, err := t.makeUnnamed(dir, mode, masked)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func (t *tx) make(dir *inode, name string, mode, umask uint32) (*inode, error) {
 }
 
 // makeUnnamed creates an inode as one of the directory's, but enters it nowhere.
-func (t *tx) makeUnnamed(dir *inode, mode, umask uint32) (*inode, error) {
+func (t *tx) makeUnnamed(dir *inode, mode, masked uint32) (*inode, error) {
 	if q := t.exp.HardQuota; q > 0 && t.exp.bytes >= q {
 		return nil, vocab.Errorf(vocab.OverQuota, "export %s holds %d of %d bytes", t.exp.Root, t.exp.bytes, q)
 	}
@@ -87,7 +87,7 @@ func (t *tx) makeUnnamed(dir *inode, mode, umask uint32) (*inode, error) {
 		}
 		n.placement = p
 	}
-	return n, t.inheritACL(dir, n, umask)
+	return n, t.inheritACL(dir, n, masked)
 }
 
 // attach enters the inode under a free name.
@@ -136,7 +136,7 @@ func (s *Server) mknod(ctx context.Context, r *wire.Request) (wire.Message, erro
 		if err != nil {
 			return nil, err
 		}
-		n, err := t.make(dir, m.Name, m.Mode&(vocab.ModeType|vocab.ModePerm), m.Umask)
+		n, err := t.make(dir, m.Name, m.Mode&(vocab.ModeType|vocab.ModePerm), m.Masked)
 		if err != nil {
 			return nil, err
 		}
@@ -214,7 +214,7 @@ func (s *Server) create(ctx context.Context, r *wire.Request) (wire.Message, err
 		if err := dir.alive(); err != nil {
 			return nil, err
 		}
-		n, err := t.make(dir, m.Name, vocab.ModeRegular|m.Mode&vocab.ModePerm, m.Umask)
+		n, err := t.make(dir, m.Name, vocab.ModeRegular|m.Mode&vocab.ModePerm, m.Masked)
 		if err != nil {
 			return nil, err
 		}
@@ -245,7 +245,7 @@ func (s *Server) tmpfile(ctx context.Context, r *wire.Request) (wire.Message, er
 		if err := dir.alive(); err != nil {
 			return nil, err
 		}
-		n, err := t.makeUnnamed(dir, vocab.ModeRegular|m.Mode&vocab.ModePerm, m.Umask)
+		n, err := t.makeUnnamed(dir, vocab.ModeRegular|m.Mode&vocab.ModePerm, m.Masked)
 		if err != nil {
 			return nil, err
 		}

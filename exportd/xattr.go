@@ -272,9 +272,9 @@ func (s *Server) changeXattrs(ctx context.Context, r *wire.Request, h *wire.Head
 	})
 }
 
-// inheritACL gives a new file the rights that mode asks for, as far as the default ACL of
-// its directory lets it, or, if there is none, but for those of the umask.
-func (t *tx) inheritACL(dir, n *inode, umask uint32) error {
+// inheritACL gives a new file the rights that its mode asks for, with what the umask has
+// taken, as far as the default ACL of its directory lets it. If there is none they stay.
+func (t *tx) inheritACL(dir, n *inode, masked uint32) error {
 	if n.attr.Mode&vocab.ModeType == vocab.ModeSymlink {
 		return nil
 	}
@@ -284,14 +284,13 @@ func (t *tx) inheritACL(dir, n *inode, umask uint32) error {
 	}
 	stored := of.get(vocab.XattrDefaultACL)
 	if stored == nil {
-		n.attr.Mode &^= umask & 0o777
 		return nil
 	}
 	def, err := parseACL(stored)
 	if err != nil {
 		return vocab.Errorf(vocab.Corrupt, "the default ACL of inode %d: %v", uint64(dir.attr.Ino), err)
 	}
-	access, perm := def.inherit(n.attr.Mode & 0o777)
+	access, perm := def.inherit((n.attr.Mode | masked) & 0o777)
 	n.attr.Mode = n.attr.Mode&^0o777 | perm
 	var its xattrRecord
 	if _, minimal := access.mode(); !minimal {

@@ -192,7 +192,7 @@ func TestNewFilesInheritTheDefaultACL(t *testing.T) {
 	require.NoError(t, err)
 	make := func(name string, mode uint32) vocab.Attr {
 		var r wire.AttrReply
-		require.NoError(t, c.raw(wire.OpMknod, &wire.MknodRequest{Head: c.change(), Parent: d.Ino, Name: name, Mode: mode, Umask: 0o077}, &r))
+		require.NoError(t, c.raw(wire.OpMknod, &wire.MknodRequest{Head: c.change(), Parent: d.Ino, Name: name, Mode: mode &^ 0o077, Masked: mode & 0o077}, &r))
 		return r.Attr
 	}
 	require.EqualValues(t, vocab.ModeFIFO|0o600, make("masked", vocab.ModeFIFO|0o666).Mode, "the umask counts where there is no default ACL")
@@ -207,7 +207,7 @@ func TestNewFilesInheritTheDefaultACL(t *testing.T) {
 	require.Equal(t, string(shared(7).encode()), got)
 
 	var r wire.OpenReply
-	require.NoError(t, c.raw(wire.OpCreate, &wire.CreateRequest{Head: c.change(), Parent: sub.Ino, Name: "f", Mode: 0o644, Umask: 0o777}, &r))
+	require.NoError(t, c.raw(wire.OpCreate, &wire.CreateRequest{Head: c.change(), Parent: sub.Ino, Name: "f", Mode: 0, Masked: 0o644}, &r))
 	require.EqualValues(t, vocab.ModeXattr|vocab.ModeRegular|0o640, r.Attr.Mode)
 	want, _ := shared(7).inherit(0o644)
 	got, err = c.xattr(r.Attr.Ino, vocab.XattrAccessACL)
@@ -229,7 +229,7 @@ func TestNewFilesInheritTheDefaultACL(t *testing.T) {
 
 func (c *client) tmpfile(parent vocab.Ino, exclusive bool) (wire.OpenReply, error) {
 	var r wire.OpenReply
-	err := c.raw(wire.OpTmpfile, &wire.CreateRequest{Head: c.change(), Parent: parent, Mode: 0o666, Umask: 0o022, Exclusive: exclusive, Want: wire.LeaseWrite}, &r)
+	err := c.raw(wire.OpTmpfile, &wire.CreateRequest{Head: c.change(), Parent: parent, Mode: 0o644, Masked: 0o022, Exclusive: exclusive, Want: wire.LeaseWrite}, &r)
 	return r, err
 }
 

@@ -20,6 +20,12 @@ type Caller struct {
 	Umask    uint32 // of what is made where no default ACL says more
 }
 
+// mask gives the mode without the bits of the umask, and those apart.
+func (who Caller) mask(mode uint32) (left, masked uint32) {
+	masked = mode & who.Umask & 0o777
+	return mode &^ masked, masked
+}
+
 // Client is a mounted export.
 type Client struct {
 	cfg     Config

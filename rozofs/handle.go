@@ -86,7 +86,7 @@ func (c *Client) CreateUnnamed(ctx context.Context, who Caller, parent vocab.Ino
 }
 
 func (c *Client) create(ctx context.Context, who Caller, op wire.Op, req *wire.CreateRequest, flags int) (*Handle, vocab.Attr, error) {
-	req.Mode, req.Umask = req.Mode&vocab.ModePerm|vocab.ModeRegular, who.Umask
+	req.Mode, req.Masked = who.mask(req.Mode&vocab.ModePerm | vocab.ModeRegular)
 	req.Want = wire.LeaseRead
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		req.Want = wire.LeaseWrite

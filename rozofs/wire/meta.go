@@ -83,15 +83,14 @@ func (m *SetAttrRequest) Code(c *Codec) {
 }
 
 // MknodRequest makes a file of any type but a symbolic link: OpMknod (the type
-// is in Mode; a directory is one of them). AttrReply. Umask counts if the directory has
-// no default ACL.
+// is in Mode; a directory is one of them). AttrReply.
 type MknodRequest struct {
 	Head
 	Parent vocab.Ino
 	Name   string
 	Mode   uint32
 	Rdev   uint32
-	Umask  uint32
+	Masked uint32 // bits that the umask has taken from Mode; a default ACL gives them back
 }
 
 // Code implements Message.
@@ -101,7 +100,7 @@ func (m *MknodRequest) Code(c *Codec) {
 	c.String(&m.Name, MaxPath)
 	U32(c, &m.Mode)
 	U32(c, &m.Rdev)
-	U32(c, &m.Umask)
+	U32(c, &m.Masked)
 }
 
 // CreateRequest opens a regular file and makes it when it is not there, and
@@ -115,7 +114,7 @@ type CreateRequest struct {
 	Exclusive bool // Exists if it is there
 	Want      LeaseKind
 	Patience  uint32 // milliseconds for which it may wait for leases, 0: for any time; then Unavailable, and nothing was done
-	Umask     uint32 // counts if the directory has no default ACL
+	Masked    uint32 // bits that the umask has taken from Mode; a default ACL gives them back
 }
 
 // Code implements Message.
@@ -127,7 +126,7 @@ func (m *CreateRequest) Code(c *Codec) {
 	c.Bool(&m.Exclusive)
 	U8(c, &m.Want)
 	U32(c, &m.Patience)
-	U32(c, &m.Umask)
+	U32(c, &m.Masked)
 }
 
 // OpenRequest registers the file as open by the session, so that it outlives its
