@@ -44,13 +44,12 @@ func (c *Client) open(ctx context.Context, f *file, who Caller, flags int) (*Han
 	f.mu.Lock()
 	regular := f.attr.IsRegular()
 	h.keepCache = f.seen == f.stampNow() && !h.append
-	size := f.attr.Size
 	f.mu.Unlock()
 	f.letGo()
 	if !regular {
 		return nil, vocab.Errorf(vocab.Invalid, "inode %d is not a regular file", f.ino)
 	}
-	if flags&syscall.O_TRUNC != 0 && h.writable && size > 0 {
+	if flags&syscall.O_TRUNC != 0 && h.writable { // of an empty file too: its times change
 		if _, err := f.truncate(ctx, who, Change{Mask: wire.SetSize}); err != nil {
 			return nil, err
 		}
@@ -166,6 +165,15 @@ func (c *Client) askForFile(ctx context.Context, who Caller, op wire.Op, req *wi
 
 // Ino is the file's inode number.
 func (h *Handle) Ino() vocab.Ino { return h.f.ino }
+
+// Mode is that of the file's attributes, without asking exportd. It is certain for who
+// has just changed the content by this handle: whoever changed it before has ended the lease
+// that was taken for that.
+func (h *Handle) Mode() uint32 {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	return h.f.attr.Mode
+}
 
 // Attr returns the file's attributes.
 func (h *Handle) Attr(ctx context.Context) (vocab.Attr, error) { return h.f.c.GetAttr(ctx, h.f.ino) }

@@ -41,6 +41,7 @@ func TestExtendedAttributesAndLeases(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, len("written, not synced"), attr.Size)
 	require.NotZero(t, attr.Mode&vocab.ModeXattr)
+	require.Equal(t, attr.Mode, f.Handle().Mode())
 	require.NoError(t, a.client.RemoveXattr(ctx, who, ino, "user.x"))
 	_, err = a.client.GetXattr(ctx, ino, "user.x")
 	require.ErrorIs(t, err, vocab.NoData)

@@ -31,7 +31,7 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 		return f.failInode("open", ino, err)
 	}
 	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
-		if err := f.endPrivilege(ctx, callerOf(&in.InHeader), ino, false); err != nil {
+		if err := f.endPrivilege(ctx, callerOf(&in.InHeader), h, ino, false); err != nil {
 			f.closeFile(&file{Handle: h, ino: ino})
 			return f.failInode("open", ino, err)
 		}
@@ -145,7 +145,7 @@ func (f *face) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uin
 	n, err := open.WriteAt(ctx, data, int64(in.Offset))
 	mayKeep := in.WriteFlags&fuse.WRITE_KILL_SUIDGID == 0
 	if err == nil && (!mayKeep || open.appendTo) { // capabilities of others, the kernel ends but with DIRECT_IO
-		err = f.endPrivilege(ctx, callerOf(&in.InHeader), open.ino, mayKeep)
+		err = f.endPrivilege(ctx, callerOf(&in.InHeader), open, open.ino, mayKeep)
 	}
 	if err != nil && n == 0 {
 		return 0, f.failInode("write", open.ino, err)
@@ -153,24 +153,21 @@ func (f *face) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uin
 	return uint32(n), fuse.OK // a short count makes the program come again and meet the error
 }
 
-// endPrivilege takes from a file whose content was changed what it may do as a program. The
-// lease of that change makes it cheap to see that there is nothing. Capabilities end with
-// any change, set-user-id and set-group-id if who made it may not keep them.
-func (f *face) endPrivilege(ctx context.Context, who Caller, ino vocab.Ino, mayKeep bool) error {
-	attr, err := f.fs.GetAttr(ctx, ino)
-	if err != nil {
-		return err
-	}
-	if attr.Mode&vocab.ModeCapability != 0 {
+// endPrivilege takes from a file whose content the handle has changed what it may do as a
+// program: most often that is nothing. Capabilities end with any change, set-user-id and
+// set-group-id if who made it may not keep them.
+func (f *face) endPrivilege(ctx context.Context, who Caller, h Handle, ino vocab.Ino, mayKeep bool) error {
+	mode := h.Mode()
+	if mode&vocab.ModeCapability != 0 {
 		if err := f.fs.RemoveXattr(ctx, who, ino, vocab.XattrCapability); err != nil && !errors.Is(err, vocab.NoData) {
 			return err
 		}
 	}
 	const group = vocab.ModeSetGID | 0o010
-	if mayKeep || attr.Mode&vocab.ModeSetUID == 0 && attr.Mode&group != group {
+	if mayKeep || mode&vocab.ModeSetUID == 0 && mode&group != group {
 		return nil
 	}
-	_, err = f.fs.SetAttr(ctx, who, ino, Change{Mask: wire.SetNoPrivilege})
+	_, err := f.fs.SetAttr(ctx, who, ino, Change{Mask: wire.SetNoPrivilege})
 	return err
 }
 

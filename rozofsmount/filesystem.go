@@ -72,6 +72,8 @@ type Handle interface {
 	// end of the file.
 	SeekData(ctx context.Context, off int64) (at int64, found bool, err error)
 	SeekHole(ctx context.Context, off int64) (at int64, found bool, err error)
+	// Mode is that of the file, as it was when the handle was opened or has changed the content, or newer.
+	Mode() uint32
 	// Flush is called at each close(2): it sends what is buffered and reports
 	// write errors not yet reported.
 	Flush(ctx context.Context) error

@@ -522,6 +522,12 @@ func (h *memHandle) Close(context.Context) error {
 	return nil
 }
 
+func (h *memHandle) Mode() uint32 {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	return h.n.attr.Mode
+}
+
 func (h *memHandle) KeepCache() bool {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
