@@ -144,6 +144,7 @@ func TestAnExtendedAttributeRecallsLeases(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.setXattr(f.Attr.Ino, "user.x", []byte("x"), 0)
 	require.NoError(t, err)
+	require.Len(t, a.recalls, 1)
 	require.Equal(t, f.Attr.Ino, (<-a.recalls).Ino)
 }
 
