@@ -4,8 +4,9 @@ PREFIX  ?= /usr/local
 MODTOOL := $(GO) tool -modfile=tools/tools.mod
 FUZZTIME ?= 10s
 SEEDS   ?= 500
+POSIX   := TestPjdfstest|ACLs|ExtendedAttributes|WithoutAName|Handles|RenameWithFlags|WhileTheDirectoryChanges|PrivilegesEnd
 
-.PHONY: build run test scenarios sim race check fuzz bench install clean
+.PHONY: build run test scenarios sim posix race check fuzz bench install clean
 
 build: ## static programs in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN)/ ./cmd/...
@@ -21,6 +22,10 @@ scenarios: ## the end-to-end tests at full size; an hour or two
 
 sim: ## whole clusters, broken by a seed: SEEDS=5000, or SEEDS=17..17 for one again
 	SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 24h -run TestCluster ./tools/sim/
+
+posix: ## pjdfstest on a fresh mount: PJDFSTEST=DIR, where it is built; and what it does not look at
+	test -x "$(PJDFSTEST)/pjdfstest" || { echo "PJDFSTEST must name a directory of pjdfstest, built: see docs/posix.md" >&2; false; }
+	ROZO_SCENARIO_SCALE=full PJDFSTEST="$(abspath $(PJDFSTEST))" $(GO) test -count=1 -v -timeout 3h -run '$(POSIX)' ./tools/scenario/
 
 race: build
 	$(GO) test -race -shuffle=on -timeout 60m -p 2 ./...

@@ -65,6 +65,7 @@ type checker struct {
 type checkedInode struct {
 	mode, nlink, entries uint32
 	parent               vocab.Ino
+	xattrs               bool // their record was found
 
 	names, dirs, seen uint32 // entries that name it; directories and entries in it
 	namedIn           vocab.Ino
@@ -81,7 +82,7 @@ func (c *checker) run() {
 	if _, err := value(c.r, countersKey(), &c.count); err != nil {
 		c.bad("%w", err)
 	}
-	for _, step := range []func() error{c.readExports, c.readInodes, c.readOrphans, c.readDirents, c.readLeases} {
+	for _, step := range []func() error{c.readExports, c.readInodes, c.readXattrs, c.readOrphans, c.readDirents, c.readLeases} {
 		if err := step(); err != nil {
 			c.bad("%w", err)
 			return
@@ -155,6 +156,34 @@ func (c *checker) checkPlacement(eid vocab.EID, n *inode) {
 	if p.FID.Ino() != n.attr.Ino || p.FID.Export() != eid || len(p.Distribution.SIDs) != int(p.Geometry.Layout.Safe) {
 		c.bad("export %d inode %d: placement %v on %d storages does not fit", eid, n.attr.Ino, p.FID, len(p.Distribution.SIDs))
 	}
+}
+
+func (c *checker) readXattrs() error {
+	return c.scan(prefixXattr, func(k, v []byte) error {
+		eid, ino, ok := parseFileKey(k)
+		if !ok {
+			return errKey(k)
+		}
+		var r xattrRecord
+		if err := decode(k, v, &r); err != nil {
+			return err
+		}
+		n := c.inodes[inodeID{eid, ino}]
+		if n == nil || n.mode&vocab.ModeXattr == 0 {
+			c.bad("export %d inode %d: it has extended attributes, but is gone or says that it has none", eid, ino)
+			return nil
+		}
+		n.xattrs = true
+		if _, there := r.find(vocab.XattrCapability); there != (n.mode&vocab.ModeCapability != 0) {
+			c.bad("export %d inode %d: %s is there: %v, its mode is %#o", eid, ino, vocab.XattrCapability, there, n.mode)
+		}
+		for i, x := range r.list {
+			if checkXattrName(x.name) != nil || i > 0 && x.name <= r.list[i-1].name {
+				c.bad("export %d inode %d: extended attribute %q", eid, ino, x.name)
+			}
+		}
+		return nil
+	})
 }
 
 func (c *checker) readOrphans() error {
@@ -250,6 +279,9 @@ func (c *checker) judge() {
 				want = 0
 			}
 			c.judgeDir(id, n, isRoot)
+		}
+		if n.mode&vocab.ModeXattr != 0 && !n.xattrs {
+			c.bad("export %d inode %d: its extended attributes are gone", id.eid, id.ino)
 		}
 		if n.nlink != want {
 			c.bad("export %d inode %d: %d links recorded, %d counted", id.eid, id.ino, n.nlink, want)

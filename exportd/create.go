@@ -52,7 +52,16 @@ func (n *inode) alive() error {
 }
 
 // make creates an inode under a name that vacancy found free.
-func (t *tx) make(dir *inode, name string, mode uint32) (*inode, error) {
+func (t *tx) make(dir *inode, name string, mode, masked uint32) (*inode, error) {
+	n, err := t.makeUnnamed(dir, mode, masked)
+	if err != nil {
+		return nil, err
+	}
+	return n, t.attach(dir.attr.Ino, name, n)
+}
+
+// makeUnnamed creates an inode as one of the directory's, but enters it nowhere.
+func (t *tx) makeUnnamed(dir *inode, mode, masked uint32) (*inode, error) {
 	if q := t.exp.HardQuota; q > 0 && t.exp.bytes >= q {
 		return nil, vocab.Errorf(vocab.OverQuota, "export %s holds %d of %d bytes", t.exp.Root, t.exp.bytes, q)
 	}
@@ -78,7 +87,7 @@ func (t *tx) make(dir *inode, name string, mode uint32) (*inode, error) {
 		}
 		n.placement = p
 	}
-	return n, t.attach(dir.attr.Ino, name, n)
+	return n, t.inheritACL(dir, n, masked)
 }
 
 // attach enters the inode under a free name.
@@ -127,7 +136,7 @@ func (s *Server) mknod(ctx context.Context, r *wire.Request) (wire.Message, erro
 		if err != nil {
 			return nil, err
 		}
-		n, err := t.make(dir, m.Name, m.Mode&(vocab.ModeType|vocab.ModePerm))
+		n, err := t.make(dir, m.Name, m.Mode&(vocab.ModeType|vocab.ModePerm), m.Masked)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +169,7 @@ func (s *Server) symlink(ctx context.Context, r *wire.Request) (wire.Message, er
 		if err != nil {
 			return nil, err
 		}
-		n, err := t.make(dir, m.Name, vocab.ModeSymlink|0o777)
+		n, err := t.make(dir, m.Name, vocab.ModeSymlink|0o777, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -205,10 +214,43 @@ func (s *Server) create(ctx context.Context, r *wire.Request) (wire.Message, err
 		if err := dir.alive(); err != nil {
 			return nil, err
 		}
-		n, err := t.make(dir, m.Name, vocab.ModeRegular|m.Mode&vocab.ModePerm)
+		n, err := t.make(dir, m.Name, vocab.ModeRegular|m.Mode&vocab.ModePerm, m.Masked)
 		if err != nil {
 			return nil, err
 		}
+		lease, err := t.grant(n, m.Want)
+		if err != nil {
+			return nil, err
+		}
+		return &wire.OpenReply{Attr: n.attr, Placement: n.placement, Lease: lease, Created: true}, nil
+	})
+}
+
+// tmpfile makes a regular file that has no name and is open: it goes with its last close,
+// unless a link has given it one.
+func (s *Server) tmpfile(ctx context.Context, r *wire.Request) (wire.Message, error) {
+	var m wire.CreateRequest
+	if err := r.Decode(&m); err != nil {
+		return nil, err
+	}
+	if m.Want > wire.LeaseWrite {
+		return nil, vocab.Errorf(vocab.Invalid, "lease kind %d", m.Want)
+	}
+	s.awaitPoll(ctx)
+	return s.call(ctx, r, &m.Head, changes, func(t *tx) (wire.Message, error) {
+		dir, err := t.directory(m.Parent)
+		if err != nil {
+			return nil, err
+		}
+		if err := dir.alive(); err != nil {
+			return nil, err
+		}
+		n, err := t.makeUnnamed(dir, vocab.ModeRegular|m.Mode&vocab.ModePerm, m.Masked)
+		if err != nil {
+			return nil, err
+		}
+		n.attr.Nlink, n.nameable = 0, !m.Exclusive
+		t.orphan(n.attr.Ino)
 		lease, err := t.grant(n, m.Want)
 		if err != nil {
 			return nil, err

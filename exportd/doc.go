@@ -61,7 +61,9 @@
 //	'E' eid:2                   [3]   root inode u64, vid u16, inodes without the root u64, sum of sizes u64
 //	'I' eid:2 ino:8             [11]  attributes (wire.CodeAttr); directory: parent u64, entries u32;
 //	                                  symbolic link: target; regular file: placement (wire.CodePlacement),
-//	                                  last generation under which a storage was to join it u32
+//	                                  last generation under which a storage was to join it u32,
+//	                                  nameable bool: it was made without a name and may be given one
+//	'A' eid:2 ino:8             [11]  extended attributes, in order of their names: of each the name, the value
 //	'D' eid:2 dir:8 cookie:8    [19]  name, inode u64, type bits u32; an empty name is a tombstone
 //	'S' session:8               [9]   secret u64, eid u16, name, fence epoch u64 (0: alive)
 //	'R' session:8 request:8     [17]  op u16, reply as sent

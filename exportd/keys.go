@@ -23,6 +23,7 @@ const (
 	prefixDeletion  = 'X'
 	prefixStorage   = 'T'
 	prefixTask      = 'K'
+	prefixXattr     = 'A'
 	inodeKeyBytes   = 1 + 2 + 8
 	direntKeyBytes  = inodeKeyBytes + 8
 	storageKeyBytes = 1 + 2 + 2 + 1
@@ -35,7 +36,7 @@ func exportKey(eid vocab.EID) []byte {
 	return binary.BigEndian.AppendUint16([]byte{prefixExport}, uint16(eid))
 }
 
-// fileKey is that of inodes, write leases, files that need recovery and orphans.
+// fileKey is that of inodes, their extended attributes, write leases, files that need recovery and orphans.
 func fileKey(prefix byte, eid vocab.EID, ino vocab.Ino) []byte {
 	k := make([]byte, 0, direntKeyBytes)
 	k = append(k, prefix)

@@ -32,14 +32,14 @@ func (s *Server) lookup(ctx context.Context, r *wire.Request) (wire.Message, err
 		return nil, err
 	}
 	return s.call(ctx, r, &m.Head, reads, func(t *tx) (wire.Message, error) {
+		if m.Name == "." { // of any file: so the kernel asks for one that it has a handle of
+			return t.attrOf(m.Parent)
+		}
 		dir, err := t.directory(m.Parent)
 		if err != nil {
 			return nil, err
 		}
-		switch m.Name {
-		case ".":
-			return t.attrReply(dir)
-		case "..":
+		if m.Name == ".." {
 			return t.attrOf(dir.parent)
 		}
 		e, ok, err := t.find(m.Parent, m.Name)

@@ -2,8 +2,10 @@ package exportd
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -17,6 +19,7 @@ type node struct {
 	dir    map[string]*node // nil unless a directory
 	parent *node
 	names  int
+	xattrs map[string]string
 }
 
 func (n *node) isDir() bool { return n.dir != nil }
@@ -123,7 +126,7 @@ func (r *modelRun) same(what string, want, got error) {
 func (r *modelRun) step() {
 	p, name := r.pick(), r.name()
 	there := p.dir[name]
-	switch r.rng.IntN(8) {
+	switch r.rng.IntN(9) {
 	case 0, 1:
 		a, err := r.c.mkdir(p.ino, name)
 		r.made("mkdir", p, name, &node{ino: a.Ino, dir: map[string]*node{}, parent: p, names: 1}, err)
@@ -147,6 +150,10 @@ func (r *modelRun) step() {
 		}
 	case 4:
 		r.link(p, name)
+	case 8:
+		if there != nil {
+			r.xattr(there)
+		}
 	case 5:
 		r.remove(p, name, there)
 	default:
@@ -184,6 +191,28 @@ func (r *modelRun) link(p *node, name string) {
 		}
 		return
 	}
+}
+
+// xattr sets an extended attribute, or takes one away.
+func (r *modelRun) xattr(n *node) {
+	name, value := "user."+r.name(), strings.Repeat("v", r.rng.IntN(100))
+	_, there := n.xattrs[name]
+	if r.rng.IntN(3) == 0 {
+		_, err := r.c.removeXattr(n.ino, name)
+		if !there {
+			r.same("removexattr", vocab.NoData, err)
+			return
+		}
+		r.same("removexattr", nil, err)
+		delete(n.xattrs, name)
+		return
+	}
+	_, err := r.c.setXattr(n.ino, name, []byte(value), 0)
+	r.same("setxattr", nil, err)
+	if n.xattrs == nil {
+		n.xattrs = map[string]string{}
+	}
+	n.xattrs[name] = value
 }
 
 func (r *modelRun) remove(p *node, name string, there *node) {
@@ -229,6 +258,13 @@ func (r *modelRun) compare(n *node) {
 		a, err := r.c.lookup(n.ino, e.Name)
 		require.NoError(r.t, err)
 		require.Equal(r.t, e.Attr, a)
+		require.Equal(r.t, len(want.xattrs) > 0, a.Mode&vocab.ModeXattr != 0)
+		require.ElementsMatch(r.t, slices.Collect(maps.Keys(want.xattrs)), r.c.xattrs(a.Ino))
+		for name, value := range want.xattrs {
+			got, err := r.c.xattr(a.Ino, name)
+			require.NoError(r.t, err)
+			require.Equal(r.t, value, got)
+		}
 		if want.isDir() {
 			r.compare(want)
 		}

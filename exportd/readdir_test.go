@@ -75,7 +75,7 @@ func TestReaddirReplyFitsAFrame(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if _, err := t.make(dir, fmt.Sprintf("%0255d", i), vocab.ModeFIFO); err != nil {
+			if _, err := t.make(dir, fmt.Sprintf("%0255d", i), vocab.ModeFIFO, 0); err != nil {
 				return err
 			}
 		}

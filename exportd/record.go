@@ -86,6 +86,7 @@ type inode struct {
 	target    string          // of a symbolic link
 	placement vocab.Placement // of a regular file
 	joined    uint32          // of one, the last generation under which a storage was to join it; 0: none
+	nameable  bool            // of one, it was made without a name and may be given one
 
 	index uint64 // command that wrote it, in this run of the program; not stored
 }
@@ -103,6 +104,9 @@ func (r *inode) Code(c *wire.Codec) {
 		wire.CodePlacement(c, &r.placement)
 		if c.More() {
 			wire.U32(c, &r.joined)
+		}
+		if c.More() {
+			c.Bool(&r.nameable)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
-const setAll = wire.SetMode | wire.SetUID | wire.SetGID | wire.SetSize | wire.SetAtime | wire.SetMtime | wire.SetAtimeNow | wire.SetMtimeNow
+const setAll = wire.SetMode | wire.SetUID | wire.SetGID | wire.SetSize | wire.SetAtime | wire.SetMtime | wire.SetAtimeNow | wire.SetMtimeNow | wire.SetNoPrivilege
 
 func (s *Server) setAttr(ctx context.Context, r *wire.Request) (wire.Message, error) {
 	var m wire.SetAttrRequest
@@ -32,6 +32,11 @@ func (s *Server) setAttr(ctx context.Context, r *wire.Request) (wire.Message, er
 			return nil, err
 		}
 		t.setAttr(n, &m)
+		if m.Mask&wire.SetMode != 0 {
+			if err := t.followMode(n); err != nil {
+				return nil, err
+			}
+		}
 		return &wire.AttrReply{Attr: n.attr}, nil
 	})
 }
@@ -62,7 +67,7 @@ func (t *tx) setAttr(n *inode, m *wire.SetAttrRequest) {
 	has := func(bit wire.SetMask) bool { return m.Mask&bit != 0 }
 	a := &n.attr
 	if has(wire.SetMode) {
-		a.Mode = a.Mode&vocab.ModeType | m.Mode&vocab.ModePerm
+		a.Mode = a.Mode&^vocab.ModePerm | m.Mode&vocab.ModePerm
 	}
 	if has(wire.SetUID) {
 		a.UID = m.Owner
@@ -70,8 +75,8 @@ func (t *tx) setAttr(n *inode, m *wire.SetAttrRequest) {
 	if has(wire.SetGID) {
 		a.GID = m.Group
 	}
-	if has(wire.SetUID | wire.SetGID | wire.SetSize) {
-		t.dropPrivilege(a, has(wire.SetMode))
+	if has(wire.SetUID|wire.SetGID|wire.SetNoPrivilege) || has(wire.SetSize) && t.head.UID != 0 {
+		dropPrivilege(a, has(wire.SetMode))
 	}
 	if has(wire.SetSize) {
 		t.resize(n, m.Size)
@@ -92,10 +97,11 @@ func (t *tx) setAttr(n *inode, m *wire.SetAttrRequest) {
 	a.Ctime = t.now
 }
 
-// dropPrivilege clears set-user-id, and set-group-id of what the group may run,
-// when someone else than root changes owner or content.
-func (t *tx) dropPrivilege(a *vocab.Attr, modeGiven bool) {
-	if t.head.UID == 0 || modeGiven || !a.IsRegular() {
+// dropPrivilege clears set-user-id, and set-group-id of what the group may run, unless a new
+// mode says otherwise: a change of owner ends them, whoever asks for it, and one of content,
+// unless root asks.
+func dropPrivilege(a *vocab.Attr, modeGiven bool) {
+	if modeGiven || a.IsDir() {
 		return
 	}
 	a.Mode &^= vocab.ModeSetUID

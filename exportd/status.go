@@ -2,6 +2,7 @@ package exportd
 
 import (
 	"context"
+	"slices"
 
 	"github.com/rozofs-go/rozo/rozofs/wire"
 )
@@ -24,18 +25,39 @@ func (s *Server) statFS(_ context.Context, r *wire.Request) (wire.Message, error
 	return &wire.StatFSReply{TotalBytes: total, FreeBytes: free, Files: files, BlockBytes: x.BlockBytes}, nil
 }
 
-// room sums up the storages that can be reached: raw bytes times inverse/forward.
+// room tells how much user data the storages that can be reached hold, and could still take:
+// per cluster, since a file lies in one.
 func (s *Server) room(v *Volume) (total, free uint64) {
+	k, n := uint64(v.Layout.Inverse), int(v.Layout.Forward)
 	for _, c := range s.view(v.VID).clusters {
+		var totals, frees []uint64
 		for i := range c.members {
 			if c.members[i].up {
-				total += c.members[i].total
-				free += c.members[i].free
+				totals, frees = append(totals, c.members[i].total), append(frees, c.members[i].free)
 			}
 		}
+		total += usable(totals, n) * k
+		free += usable(frees, n) * k
 	}
-	k, n := uint64(v.Layout.Inverse), uint64(v.Layout.Forward)
-	return total / n * k, free / n * k
+	return total, free
+}
+
+// usable is how large projections can be of which n lie on n different storages. That many
+// fit if, for each j below n, the storages without the j largest have room for n − j of them.
+func usable(rooms []uint64, n int) uint64 {
+	if len(rooms) < n {
+		return 0
+	}
+	slices.Sort(rooms)
+	least := ^uint64(0)
+	var sum uint64
+	for i, room := range rooms {
+		sum += room
+		if j := len(rooms) - 1 - i; j < n {
+			least = min(least, sum/uint64(n-j))
+		}
+	}
+	return least
 }
 
 // exportStatus is for administration: it needs no session.

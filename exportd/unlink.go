@@ -105,9 +105,20 @@ func (t *tx) loseLink(ino vocab.Ino) error {
 	if n.attr.Nlink > 0 || t.reap(n, nil) {
 		return nil
 	}
+	t.orphan(ino)
+	return nil
+}
+
+// orphan lists an inode that has no name and is open.
+func (t *tx) orphan(ino vocab.Ino) {
 	t.puts = append(t.puts, pair{fileKey(prefixOrphan, t.exp.EID, ino), nil})
 	t.hook(func() { t.s.orphans[ino] = t.exp })
-	return nil
+}
+
+// adopt takes an inode that gets a name off the list.
+func (t *tx) adopt(ino vocab.Ino) {
+	t.drop(fileKey(prefixOrphan, t.exp.EID, ino))
+	t.hook(func() { delete(t.s.orphans, ino) })
 }
 
 // reap deletes an inode that has no name, if nobody but closing has it open. It
@@ -131,6 +142,9 @@ func (t *tx) reap(n *inode, closing *session) bool {
 	}
 	t.erase(ino)
 	t.files--
+	if n.attr.Mode&vocab.ModeXattr != 0 {
+		t.drop(fileKey(prefixXattr, t.exp.EID, ino))
+	}
 	if n.attr.IsRegular() {
 		t.bytes -= int64(n.attr.Size)
 		t.queueDeletion(&n.placement)
@@ -143,8 +157,7 @@ func (t *tx) reap(n *inode, closing *session) bool {
 func (t *tx) forgetFile(ino vocab.Ino, e *entry) {
 	s := t.s
 	if _, ok := s.orphans[ino]; ok {
-		t.drop(fileKey(prefixOrphan, t.exp.EID, ino))
-		t.hook(func() { delete(s.orphans, ino) })
+		t.adopt(ino)
 	}
 	if _, ok := s.recovery[ino]; ok {
 		t.drop(fileKey(prefixRecovery, t.exp.EID, ino))
@@ -190,7 +203,7 @@ func (s *Server) link(ctx context.Context, r *wire.Request) (wire.Message, error
 			return nil, err
 		}
 		switch {
-		case n.attr.Nlink == 0:
+		case n.attr.Nlink == 0 && !n.nameable:
 			return nil, vocab.Errorf(vocab.NotFound, "inode %d was unlinked", uint64(m.Ino))
 		case n.attr.Nlink >= vocab.MaxLinks:
 			return nil, vocab.Errorf(vocab.TooManyLinks, "inode %d has %d names", uint64(m.Ino), n.attr.Nlink)
@@ -201,6 +214,10 @@ func (s *Server) link(ctx context.Context, r *wire.Request) (wire.Message, error
 		n, err = t.edit(m.Ino)
 		if err != nil {
 			return nil, err
+		}
+		if n.attr.Nlink == 0 {
+			n.nameable = false
+			t.adopt(m.Ino)
 		}
 		n.attr.Nlink++
 		n.attr.Ctime = t.now

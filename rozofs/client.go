@@ -17,6 +17,13 @@ var errClosed = vocab.Errorf(vocab.Unavailable, "the client is closed")
 // Caller is on whose behalf a call is made: the owner of what it creates.
 type Caller struct {
 	UID, GID uint32
+	Umask    uint32 // of what is made where no default ACL says more
+}
+
+// mask gives the mode without the bits of the umask, and those apart.
+func (who Caller) mask(mode uint32) (left, masked uint32) {
+	masked = mode & who.Umask & 0o777
+	return mode &^ masked, masked
 }
 
 // Client is a mounted export.

@@ -361,3 +361,18 @@ func TestAReaderHasTheLastContentAtOnce(t *testing.T) {
 		require.ErrorIs(t, err, os.ErrNotExist)
 	}
 }
+
+// O_TRUNC is a change, of an empty file too.
+func TestTruncationByOpenChangesTheTimes(t *testing.T) {
+	m := startCluster(t, form{layout: "0"}).mount(t)
+	times := func() (attr vocab.Attr) {
+		info, err := m.Stat(t.Context(), "f")
+		require.NoError(t, err)
+		return info.Sys().(vocab.Attr)
+	}
+	m.write("f", nil)
+	before := times()
+	require.NoError(t, m.open("f", os.O_WRONLY|os.O_TRUNC).Close())
+	require.Greater(t, times().Mtime, before.Mtime)
+	require.Greater(t, times().Ctime, before.Ctime)
+}

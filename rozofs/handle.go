@@ -44,13 +44,12 @@ func (c *Client) open(ctx context.Context, f *file, who Caller, flags int) (*Han
 	f.mu.Lock()
 	regular := f.attr.IsRegular()
 	h.keepCache = f.seen == f.stampNow() && !h.append
-	size := f.attr.Size
 	f.mu.Unlock()
 	f.letGo()
 	if !regular {
 		return nil, vocab.Errorf(vocab.Invalid, "inode %d is not a regular file", f.ino)
 	}
-	if flags&syscall.O_TRUNC != 0 && h.writable && size > 0 {
+	if flags&syscall.O_TRUNC != 0 && h.writable { // of an empty file too: its times change
 		if _, err := f.truncate(ctx, who, Change{Mask: wire.SetSize}); err != nil {
 			return nil, err
 		}
@@ -73,14 +72,25 @@ func newHandle(f *file, who Caller, flags int) *Handle {
 // CreateFile opens a file and makes it if it is not there; with O_EXCL it must
 // not be.
 func (c *Client) CreateFile(ctx context.Context, who Caller, parent vocab.Ino, name string, mode uint32, flags int) (*Handle, vocab.Attr, error) {
-	req := wire.CreateRequest{
-		Parent: parent, Name: name, Mode: mode&vocab.ModePerm | vocab.ModeRegular,
-		Exclusive: flags&syscall.O_EXCL != 0, Want: wire.LeaseRead,
-	}
+	req := wire.CreateRequest{Parent: parent, Name: name, Mode: mode, Exclusive: flags&syscall.O_EXCL != 0}
+	return c.create(ctx, who, wire.OpCreate, &req, flags)
+}
+
+// CreateUnnamed makes and opens a regular file that has no name, as open(2) does with
+// O_TMPFILE. It goes with its last close, unless Link has given it a name, which O_EXCL
+// forbids.
+func (c *Client) CreateUnnamed(ctx context.Context, who Caller, parent vocab.Ino, mode uint32, flags int) (*Handle, vocab.Attr, error) {
+	req := wire.CreateRequest{Parent: parent, Mode: mode, Exclusive: flags&syscall.O_EXCL != 0}
+	return c.create(ctx, who, wire.OpTmpfile, &req, flags)
+}
+
+func (c *Client) create(ctx context.Context, who Caller, op wire.Op, req *wire.CreateRequest, flags int) (*Handle, vocab.Attr, error) {
+	req.Mode, req.Masked = who.mask(req.Mode&vocab.ModePerm | vocab.ModeRegular)
+	req.Want = wire.LeaseRead
 	if flags&syscall.O_ACCMODE != syscall.O_RDONLY {
 		req.Want = wire.LeaseWrite
 	}
-	f, created, err := c.makeFile(ctx, who, &req)
+	f, created, err := c.makeFile(ctx, who, op, req)
 	if err != nil {
 		return nil, vocab.Attr{}, err
 	}
@@ -100,7 +110,7 @@ func (c *Client) CreateFile(ctx context.Context, who Caller, parent vocab.Ino, n
 
 // makeFile has exportd make and open a file, and returns that with a reference. As in ask, the
 // request goes on when its caller has given up.
-func (c *Client) makeFile(ctx context.Context, who Caller, req *wire.CreateRequest) (*file, bool, error) {
+func (c *Client) makeFile(ctx context.Context, who Caller, op wire.Op, req *wire.CreateRequest) (*file, bool, error) {
 	type made struct {
 		f       *file
 		created bool
@@ -108,7 +118,7 @@ func (c *Client) makeFile(ctx context.Context, who Caller, req *wire.CreateReque
 	}
 	done := make(chan made)
 	if !c.goes(func(background context.Context) {
-		f, created, err := c.askForFile(background, who, req)
+		f, created, err := c.askForFile(background, who, op, req)
 		select {
 		case done <- made{f, created, err}:
 		case <-ctx.Done():
@@ -127,11 +137,11 @@ func (c *Client) makeFile(ctx context.Context, who Caller, req *wire.CreateReque
 	}
 }
 
-func (c *Client) askForFile(ctx context.Context, who Caller, req *wire.CreateRequest) (f *file, created bool, err error) {
+func (c *Client) askForFile(ctx context.Context, who Caller, op wire.Op, req *wire.CreateRequest) (f *file, created bool, err error) {
 	var reply wire.OpenReply
 	req.Patience = c.session.patience()
 	round, conn := c.nameChanges.now(), c.connections.now()
-	if err := c.session.register(ctx, who, wire.OpCreate, req, &reply); err != nil {
+	if err := c.session.register(ctx, who, op, req, &reply); err != nil {
 		return nil, false, err
 	}
 	f = c.acquireFile(reply.Attr.Ino)
@@ -155,6 +165,15 @@ func (c *Client) askForFile(ctx context.Context, who Caller, req *wire.CreateReq
 
 // Ino is the file's inode number.
 func (h *Handle) Ino() vocab.Ino { return h.f.ino }
+
+// Mode is that of the file's attributes, without asking exportd. It is certain for who
+// has just changed the content by this handle: whoever changed it before has ended the lease
+// that was taken for that.
+func (h *Handle) Mode() uint32 {
+	h.f.mu.Lock()
+	defer h.f.mu.Unlock()
+	return h.f.attr.Mode
+}
 
 // Attr returns the file's attributes.
 func (h *Handle) Attr(ctx context.Context) (vocab.Attr, error) { return h.f.c.GetAttr(ctx, h.f.ino) }

@@ -174,7 +174,8 @@ func (c *Client) setAttr(ctx context.Context, who Caller, ino vocab.Ino, ch Chan
 // Mknod makes a file of the type in mode: regular, directory, FIFO, socket or
 // device.
 func (c *Client) Mknod(ctx context.Context, who Caller, parent vocab.Ino, name string, mode, rdev uint32) (vocab.Attr, error) {
-	req := wire.MknodRequest{Parent: parent, Name: name, Mode: mode, Rdev: rdev}
+	req := wire.MknodRequest{Parent: parent, Name: name, Rdev: rdev}
+	req.Mode, req.Masked = who.mask(mode)
 	var reply wire.AttrReply
 	err := c.session.change(ctx, who, wire.OpMknod, &req, &reply)
 	return reply.Attr, err

@@ -24,7 +24,7 @@ func fillAttr(out *fuse.Attr, a *vocab.Attr) {
 		Ino:    uint64(a.Ino),
 		Size:   a.Size,
 		Blocks: (a.Size + 511) / 512, // holes are not told apart
-		Mode:   a.Mode,
+		Mode:   a.Mode & (vocab.ModeType | vocab.ModePerm),
 		Nlink:  a.Nlink,
 		Owner:  fuse.Owner{Uid: a.UID, Gid: a.GID},
 		Rdev:   a.Rdev,
@@ -71,6 +71,7 @@ func changeOf(in *fuse.SetAttrIn) Change {
 		{fuse.FATTR_UID, wire.SetUID},
 		{fuse.FATTR_GID, wire.SetGID},
 		{fuse.FATTR_SIZE, wire.SetSize},
+		{fuse.FATTR_KILL_SUIDGID, wire.SetNoPrivilege},
 	}
 	for _, b := range bits {
 		if in.Valid&b.valid != 0 {
@@ -90,6 +91,9 @@ func changeOf(in *fuse.SetAttrIn) Change {
 	case in.Valid&fuse.FATTR_MTIME != 0:
 		ch.Mask |= wire.SetMtime
 		ch.Mtime = joinTime(in.Mtime, in.Mtimensec)
+	}
+	if ch.Mask == 0 { // chown with -1 and -1
+		ch.Mask = wire.SetNoPrivilege
 	}
 	return ch
 }

@@ -29,14 +29,14 @@ func TestChangeOf(t *testing.T) {
 		valid uint32
 		want  Change
 	}{
-		{0, Change{}},
+		{0, Change{Mask: wire.SetNoPrivilege}}, // chown with -1 and -1
 		{fuse.FATTR_MODE, Change{Mask: wire.SetMode}},
 		{fuse.FATTR_UID | fuse.FATTR_GID, Change{Mask: wire.SetUID | wire.SetGID}},
 		{fuse.FATTR_SIZE | fuse.FATTR_FH, Change{Mask: wire.SetSize}},
 		{fuse.FATTR_ATIME | fuse.FATTR_MTIME, Change{Mask: wire.SetAtime | wire.SetMtime, Atime: 1_000_000_002, Mtime: 3_000_000_004}},
 		{fuse.FATTR_ATIME | fuse.FATTR_ATIME_NOW, Change{Mask: wire.SetAtimeNow}},
 		{fuse.FATTR_MTIME | fuse.FATTR_MTIME_NOW, Change{Mask: wire.SetMtimeNow}},
-		{fuse.FATTR_CTIME | fuse.FATTR_LOCKOWNER | fuse.FATTR_KILL_SUIDGID, Change{}},
+		{fuse.FATTR_SIZE | fuse.FATTR_CTIME | fuse.FATTR_LOCKOWNER | fuse.FATTR_KILL_SUIDGID, Change{Mask: wire.SetSize | wire.SetNoPrivilege}},
 	} {
 		in := &fuse.SetAttrIn{}
 		in.Valid, in.Mode, in.Uid, in.Gid, in.Size = c.valid, vocab.ModeRegular|0o4751, 11, 12, 13

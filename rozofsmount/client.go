@@ -87,3 +87,19 @@ func (c client) CreateFile(ctx context.Context, who Caller, parent vocab.Ino, na
 	}
 	return h, attr, nil
 }
+
+func (c client) CreateUnnamed(ctx context.Context, who Caller, parent vocab.Ino, mode uint32, flags int) (Handle, vocab.Attr, error) {
+	h, attr, err := c.Client.CreateUnnamed(ctx, rozofs.Caller(who), parent, mode, flags)
+	if err != nil {
+		return nil, attr, err
+	}
+	return h, attr, nil
+}
+
+func (c client) SetXattr(ctx context.Context, who Caller, ino vocab.Ino, name string, value []byte, flags wire.XattrFlags) error {
+	return c.Client.SetXattr(ctx, rozofs.Caller(who), ino, name, value, flags)
+}
+
+func (c client) RemoveXattr(ctx context.Context, who Caller, ino vocab.Ino, name string) error {
+	return c.Client.RemoveXattr(ctx, rozofs.Caller(who), ino, name)
+}

@@ -13,7 +13,7 @@
 // An open file is a [Handle], an open directory a page of entries and the place
 // in it; both live in a table of file handles from OPEN to RELEASE.
 //
-// The kernel checks permissions (default_permissions), applies the umask, keeps
+// The kernel checks permissions (default_permissions) and ACLs, keeps
 // locks (local to the machine) and caches pages. It keeps neither names nor
 // attributes unless told to by rozofsentrytimeout and rozofsattrtimeout, and
 // compares size and time before it trusts its pages.
@@ -38,6 +38,6 @@
 //
 // syncfs(2) does not reach a FUSE file system: use fsync. O_APPEND switched on
 // by fcntl(F_SETFL) after opening is seen by the kernel alone, which is safe
-// among the processes of one machine only. Extended attributes, fallocate(2)
-// and locks between machines are not offered by this version.
+// among the processes of one machine only. Locks between machines are not offered by
+// this version.
 package rozofsmount

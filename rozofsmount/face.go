@@ -15,7 +15,7 @@ import (
 
 // face answers the kernel's requests with calls of a FileSystem. What it does
 // not answer is ENOSYS, which the kernel takes well: COPY_FILE_RANGE and IOCTL fall
-// back to the kernel's own, O_TMPFILE becomes EOPNOTSUPP, ACCESS is never asked for since the kernel checks permissions.
+// back to the kernel's own, ACCESS is never asked for since the kernel checks permissions.
 type face struct {
 	fuse.RawFileSystem
 
@@ -31,6 +31,7 @@ type face struct {
 	requests requests
 	watcher  sync.WaitGroup // of callers; waited for by close
 
+	bare  bareFiles
 	files table[*file]
 	dirs  table[*dir]
 }
@@ -41,7 +42,7 @@ func newFace(fs FileSystem, log *slog.Logger, attrTimeout, entryTimeout time.Dur
 	f := &face{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(),
 		fs:            fs, root: fs.Root().Ino, log: log,
-		attrTimeout: attrTimeout, entryTimeout: entryTimeout,
+		attrTimeout: attrTimeout, entryTimeout: entryTimeout, bare: bareFiles{term: bareTerm},
 	}
 	f.base, f.cancel = context.WithCancel(context.Background())
 	f.requests.under = map[uint64]*requestUnderWay{}
@@ -81,6 +82,11 @@ func (f *face) node(ino vocab.Ino) uint64 {
 
 func callerOf(h *fuse.InHeader) Caller { return Caller{UID: h.Uid, GID: h.Gid} }
 
+// makerOf is who makes something: the umask is left to exportd, which knows the default ACLs.
+func makerOf(h *fuse.InHeader, umask uint32) Caller {
+	return Caller{UID: h.Uid, GID: h.Gid, Umask: umask}
+}
+
 // entry fills the reply to whatever yields a name's file.
 func (f *face) entry(out *fuse.EntryOut, a *vocab.Attr) fuse.Status {
 	return f.entryAged(out, a, 0)
@@ -93,6 +99,9 @@ func (f *face) entryAged(out *fuse.EntryOut, a *vocab.Attr, age time.Duration) f
 		return f.fail("entry", a.Ino, vocab.Errorf(vocab.Protocol, "exportd answered with inode number %d, which no file has", a.Ino))
 	}
 	*out = fuse.EntryOut{NodeId: node, Generation: uint64(a.Generation)}
+	if node == fuse.FUSE_ROOT_ID {
+		out.Generation = 0 // as the kernel has it
+	}
 	out.SetEntryTimeout(max(f.entryTimeout-age, 0))
 	out.SetAttrTimeout(max(f.attrTimeout-age, 0))
 	fillAttr(&out.Attr, a)

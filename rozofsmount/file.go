@@ -8,6 +8,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
 // file is an open regular file.
@@ -29,6 +30,12 @@ func (f *face) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	if err != nil {
 		return f.failInode("open", ino, err)
 	}
+	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
+		if err := f.endPrivilege(ctx, callerOf(&in.InHeader), h, ino, false); err != nil {
+			f.closeFile(&file{Handle: h, ino: ino})
+			return f.failInode("open", ino, err)
+		}
+	}
 	return f.opened(h, ino, in.Flags, out)
 }
 
@@ -46,7 +53,7 @@ func (f *face) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, ou
 	}
 	ctx, end := f.begin(cancel, in.Pid)
 	defer end()
-	parent, who := f.ino(in.NodeId), callerOf(&in.InHeader)
+	parent, who := f.ino(in.NodeId), makerOf(&in.InHeader, in.Umask)
 	for range createTries {
 		h, attr, err := f.fs.CreateFile(ctx, who, parent, name, in.Mode&vocab.ModePerm, int(in.Flags)|syscall.O_EXCL)
 		if err == nil {
@@ -60,6 +67,18 @@ func (f *face) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, ou
 		}
 	}
 	return fuse.Status(syscall.ESTALE)
+}
+
+// Tmpfile makes and opens a regular file without a name: open(2) with O_TMPFILE.
+func (f *face) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	ctx, end := f.begin(cancel, in.Pid)
+	defer end()
+	dir := f.ino(in.NodeId)
+	h, attr, err := f.fs.CreateUnnamed(ctx, makerOf(&in.InHeader, in.Umask), dir, in.Mode&vocab.ModePerm, int(in.Flags))
+	if err != nil {
+		return f.failInode("tmpfile", dir, err)
+	}
+	return f.created(h, &attr, in.Flags, out)
 }
 
 func (f *face) created(h Handle, attr *vocab.Attr, flags uint32, out *fuse.CreateOut) fuse.Status {
@@ -124,10 +143,32 @@ func (f *face) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uin
 	ctx, end := f.begin(cancel, in.Pid)
 	defer end()
 	n, err := open.WriteAt(ctx, data, int64(in.Offset))
+	mayKeep := in.WriteFlags&fuse.WRITE_KILL_SUIDGID == 0
+	if err == nil && (!mayKeep || open.appendTo) { // capabilities of others, the kernel ends but with DIRECT_IO
+		err = f.endPrivilege(ctx, callerOf(&in.InHeader), open, open.ino, mayKeep)
+	}
 	if err != nil && n == 0 {
 		return 0, f.failInode("write", open.ino, err)
 	}
 	return uint32(n), fuse.OK // a short count makes the program come again and meet the error
+}
+
+// endPrivilege takes from a file whose content the handle has changed what it may do as a
+// program: most often that is nothing. Capabilities end with any change, set-user-id and
+// set-group-id if who made it may not keep them.
+func (f *face) endPrivilege(ctx context.Context, who Caller, h Handle, ino vocab.Ino, mayKeep bool) error {
+	mode := h.Mode()
+	if mode&vocab.ModeCapability != 0 {
+		if err := f.fs.RemoveXattr(ctx, who, ino, vocab.XattrCapability); err != nil && !errors.Is(err, vocab.NoData) {
+			return err
+		}
+	}
+	const group = vocab.ModeSetGID | 0o010
+	if mayKeep || mode&vocab.ModeSetUID == 0 && mode&group != group {
+		return nil
+	}
+	_, err := f.fs.SetAttr(ctx, who, ino, Change{Mask: wire.SetNoPrivilege})
+	return err
 }
 
 // Flush answers each close(2), also of duplicated descriptors.

@@ -8,7 +8,10 @@ import (
 )
 
 // Caller is the process on whose behalf something is done.
-type Caller struct{ UID, GID uint32 }
+type Caller struct {
+	UID, GID uint32
+	Umask    uint32 // of what is made where no default ACL says more
+}
 
 // Change is what SetAttr sets: the fields that Mask names.
 type Change struct {
@@ -43,6 +46,13 @@ type FileSystem interface {
 	OpenFile(ctx context.Context, who Caller, ino vocab.Ino, flags int) (Handle, error)
 	// CreateFile makes and opens a regular file; with O_EXCL in flags it must not be there.
 	CreateFile(ctx context.Context, who Caller, parent vocab.Ino, name string, mode uint32, flags int) (Handle, vocab.Attr, error)
+	// CreateUnnamed makes and opens a regular file without a name; with O_EXCL it gets none later.
+	CreateUnnamed(ctx context.Context, who Caller, parent vocab.Ino, mode uint32, flags int) (Handle, vocab.Attr, error)
+	GetXattr(ctx context.Context, ino vocab.Ino, name string) ([]byte, error)
+	ListXattr(ctx context.Context, ino vocab.Ino) ([]string, error)
+	// SetXattr sets the permission bits too if it sets an access ACL.
+	SetXattr(ctx context.Context, who Caller, ino vocab.Ino, name string, value []byte, flags wire.XattrFlags) error
+	RemoveXattr(ctx context.Context, who Caller, ino vocab.Ino, name string) error
 	// Close ends the session; what was written is on the storages when it returns nil.
 	Close() error
 }
@@ -62,6 +72,8 @@ type Handle interface {
 	// end of the file.
 	SeekData(ctx context.Context, off int64) (at int64, found bool, err error)
 	SeekHole(ctx context.Context, off int64) (at int64, found bool, err error)
+	// Mode is that of the file, as it was when the handle was opened or has changed the content, or newer.
+	Mode() uint32
 	// Flush is called at each close(2): it sends what is buffered and reports
 	// write errors not yet reported.
 	Flush(ctx context.Context) error

@@ -7,10 +7,12 @@ func (f *face) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.Att
 	ctx, end := f.begin(cancel, in.Pid)
 	defer end()
 	ino := f.ino(in.NodeId)
+	asked := f.bare.asking()
 	attr, err := f.fs.GetAttr(ctx, ino)
 	if err != nil {
 		return f.failInode("getattr", ino, err)
 	}
+	f.bare.told(&attr, asked)
 	out.SetTimeout(f.attrTimeout)
 	fillAttr(&out.Attr, &attr)
 	return fuse.OK

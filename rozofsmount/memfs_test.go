@@ -24,6 +24,7 @@ type memFS struct {
 	closed  bool
 	opens   int // OpenFile and CreateFile less Close
 	listed  int // calls of ReadDir
+	xattrs  int // calls of GetXattr
 	keep    bool
 
 	// hooks run before an operation, by its name and the file's or entry's:
@@ -38,6 +39,7 @@ type memNode struct {
 	target  string
 	parent  vocab.Ino
 	entries map[string]memEntry
+	xattrs  map[string]string
 }
 
 type memEntry struct {
@@ -111,7 +113,10 @@ func (m *memFS) Lookup(ctx context.Context, _ Caller, parent vocab.Ino, name str
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, n, err := m.find(parent, name)
+	dir, n, err := m.find(parent, name)
+	if name == ".." && dir != nil {
+		n, err = m.node(dir.parent)
+	}
 	if err != nil {
 		return vocab.Attr{}, err
 	}
@@ -158,6 +163,9 @@ func (m *memFS) SetAttr(_ context.Context, _ Caller, ino vocab.Ino, ch Change) (
 	if ch.Mask&wire.SetSize != 0 {
 		n.resize(ch.Size)
 	}
+	if ch.Mask&wire.SetNoPrivilege != 0 {
+		a.Mode &^= vocab.ModeSetUID | vocab.ModeSetGID
+	}
 	if ch.Mask&wire.SetAtime != 0 {
 		a.Atime = ch.Atime
 	}
@@ -184,7 +192,7 @@ func (m *memFS) add(who Caller, parent vocab.Ino, name string, mode, rdev uint32
 	}
 	m.lastIno++
 	n = &memNode{parent: parent, attr: vocab.Attr{
-		Ino: m.lastIno, Generation: 3, Mode: mode, Nlink: 1, UID: who.UID, GID: who.GID, Rdev: rdev,
+		Ino: m.lastIno, Generation: 3, Mode: mode &^ who.Umask, Nlink: 1, UID: who.UID, GID: who.GID, Rdev: rdev,
 		Atime: now(), Mtime: now(), Ctime: now(),
 	}}
 	if n.attr.IsDir() {
@@ -364,6 +372,19 @@ func (m *memFS) Close() error {
 	return nil
 }
 
+func (m *memFS) CreateUnnamed(ctx context.Context, who Caller, parent vocab.Ino, mode uint32, flags int) (Handle, vocab.Attr, error) {
+	const name = "\x00unnamed"
+	h, _, err := m.CreateFile(ctx, who, parent, name, mode, flags|syscall.O_EXCL)
+	if err != nil {
+		return nil, vocab.Attr{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir, n, _ := m.find(parent, name)
+	m.drop(dir, n, name)
+	return h, n.attr, nil
+}
+
 type memHandle struct {
 	m     *memFS
 	n     *memNode
@@ -499,6 +520,12 @@ func (h *memHandle) Close(context.Context) error {
 	defer h.m.mu.Unlock()
 	h.m.opens--
 	return nil
+}
+
+func (h *memHandle) Mode() uint32 {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	return h.n.attr.Mode
 }
 
 func (h *memHandle) KeepCache() bool {

@@ -44,6 +44,8 @@ type Options struct {
 	// 0, the default: it asks each time.
 	AttrTimeout, EntryTimeout time.Duration
 
+	NoXattr bool // no extended attributes and no ACLs
+
 	Trace bool         // log every FUSE request, at level debug
 	Log   *slog.Logger // nil: slog.Default()
 
@@ -195,7 +197,9 @@ func (o *Options) source() string {
 // it breaks O_APPEND and coherence between machines; the client buffers itself,
 // under its lease. READDIRPLUS only when the kernel may keep what it brings:
 // with timeouts of 0 it would ask again for each entry, and attributes of files
-// that other machines write cost a recall of their leases.
+// that other machines write cost a recall of their leases. The umask is for exportd, which
+// knows the default ACLs, and so is the end of set-user-id at a write (KILLPRIV): otherwise
+// the kernel would ask for security.capability at each write.
 func (o *Options) mountOptions(logger *slog.Logger) *fuse.MountOptions {
 	root := os.Geteuid() == 0
 	mo := &fuse.MountOptions{
@@ -205,7 +209,8 @@ func (o *Options) mountOptions(logger *slog.Logger) *fuse.MountOptions {
 		MaxWrite:             maxRequestBytes,
 		FsName:               o.source(),
 		Name:                 "rozofs",
-		DisableXAttrs:        true,
+		EnableAcl:            !o.NoXattr,
+		DisableXAttrs:        o.NoXattr,
 		DisableSplice:        true,
 		DisableReadDirPlus:   o.AttrTimeout == 0 || o.EntryTimeout == 0,
 		DirectMountStrict:    root,
@@ -213,7 +218,8 @@ func (o *Options) mountOptions(logger *slog.Logger) *fuse.MountOptions {
 		Logger:               log.New(libraryLog{logger}, "", 0),
 		PanicHandler:         func(reason any) fuse.Status { return panicked(logger, reason) },
 		DisabledCapabilities: 0,
-		ExtraCapabilities:    fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ASYNC_DIO,
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ASYNC_DIO |
+			fuse.CAP_EXPORT_SUPPORT | fuse.CAP_DONT_MASK | fuse.CAP_SETXATTR_EXT | fuse.CAP_HANDLE_KILLPRIV_V2,
 	}
 	if root {
 		mo.DirectMountFlags, mo.Options = kernelFlags(mo.Options)

@@ -1,6 +1,8 @@
 package rozofsmount
 
 import (
+	"context"
+
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
@@ -14,33 +16,46 @@ func (f *face) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out
 	ctx, end := f.begin(cancel, h.Pid)
 	defer end()
 	parent := f.ino(h.NodeId)
+	if name == "." { // the file of a handle, from before this mount perhaps: open_by_handle_at, nfsd
+		return f.lookupSelf(ctx, parent, out)
+	}
+	asked := f.bare.asking()
 	attr, err := f.fs.Lookup(ctx, callerOf(h), parent, name)
 	if err != nil {
 		// Names that are not there are never cached, whatever the entry timeout:
 		// a file made on another machine shows at once.
 		return f.fail("lookup", parent, err)
 	}
+	f.bare.told(&attr, asked)
 	return f.entry(out, &attr)
 }
 
-// Mknod makes a regular file, FIFO, socket or device. The umask is in Mode.
+func (f *face) lookupSelf(ctx context.Context, ino vocab.Ino, out *fuse.EntryOut) fuse.Status {
+	attr, err := f.fs.GetAttr(ctx, ino)
+	if err != nil {
+		return f.failInode("lookup", ino, err)
+	}
+	return f.entry(out, &attr)
+}
+
+// Mknod makes a regular file, FIFO, socket or device.
 func (f *face) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
-	return f.mknod(cancel, &in.InHeader, name, in.Mode, in.Rdev, out)
+	return f.mknod(cancel, &in.InHeader, name, in.Mode, in.Rdev, in.Umask, out)
 }
 
 // Mkdir makes a directory.
 func (f *face) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	return f.mknod(cancel, &in.InHeader, name, vocab.ModeDir|in.Mode&vocab.ModePerm, 0, out)
+	return f.mknod(cancel, &in.InHeader, name, vocab.ModeDir|in.Mode&vocab.ModePerm, 0, in.Umask, out)
 }
 
-func (f *face) mknod(cancel <-chan struct{}, h *fuse.InHeader, name string, mode, rdev uint32, out *fuse.EntryOut) fuse.Status {
+func (f *face) mknod(cancel <-chan struct{}, h *fuse.InHeader, name string, mode, rdev, umask uint32, out *fuse.EntryOut) fuse.Status {
 	if tooLong(name) {
 		return statusNameTooLong
 	}
 	ctx, end := f.begin(cancel, h.Pid)
 	defer end()
 	parent := f.ino(h.NodeId)
-	attr, err := f.fs.Mknod(ctx, callerOf(h), parent, name, mode, rdev)
+	attr, err := f.fs.Mknod(ctx, makerOf(h, umask), parent, name, mode, rdev)
 	if err != nil {
 		return f.fail("mknod", parent, err)
 	}

@@ -37,7 +37,7 @@ var options = func() map[string]option {
 		"instance":             valued("N", noEffect("instance", "any number of mounts run side by side without it")),
 		"posixlock":            noEffect("posixlock", "POSIX locks hold among the programs of this machine only"),
 		"bsdlock":              noEffect("bsdlock", "BSD locks hold among the programs of this machine only"),
-		"noXattr":              noEffect("noXattr", "extended attributes are not offered yet"),
+		"noXattr":              {"", func(c *command, _ string) error { c.options.NoXattr = true; return nil }},
 		"log":                  {"FILE", func(c *command, v string) error { c.logFile = v; return nil }},
 		"debug":                {"", func(c *command, _ string) error { c.debug = true; return nil }},
 		"remount":              {"", refuse("a mounted file system cannot be changed: unmount it and mount it with the new options")},

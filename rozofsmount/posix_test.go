@@ -284,15 +284,12 @@ func TestSeekDataAndHole(t *testing.T) {
 func TestWhatIsNotOfferedSaysSo(t *testing.T) {
 	s := mountMem(t, nil)
 	write(t, s.path("f"), "0123456789")
-	require.ErrorIs(t, unix.Setxattr(s.path("f"), "user.x", []byte("1"), 0), syscall.EOPNOTSUPP)
 	file, err := os.OpenFile(s.path("f"), os.O_RDWR, 0)
 	require.NoError(t, err)
 	defer file.Close()
 	for _, mode := range []uint32{unix.FALLOC_FL_COLLAPSE_RANGE, unix.FALLOC_FL_INSERT_RANGE, unix.FALLOC_FL_UNSHARE_RANGE} {
 		require.ErrorIs(t, unix.Fallocate(int(file.Fd()), mode, 0, 4096), syscall.EOPNOTSUPP)
 	}
-	_, err = unix.Open(s.dir, unix.O_TMPFILE|unix.O_RDWR, 0o600)
-	require.ErrorIs(t, err, syscall.EOPNOTSUPP)
 
 	// The kernel does this by itself.
 	to, err := os.Create(s.path("copy"))
@@ -303,6 +300,14 @@ func TestWhatIsNotOfferedSaysSo(t *testing.T) {
 	require.Equal(t, 10, n)
 	require.Equal(t, "0123456789", read(t, s.path("copy")))
 	require.NoError(t, unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+}
+
+func TestWithoutExtendedAttributes(t *testing.T) {
+	s := mountMem(t, func(o *Options) { o.NoXattr = true })
+	write(t, s.path("f"), "")
+	require.ErrorIs(t, unix.Setxattr(s.path("f"), "user.x", nil, 0), syscall.EOPNOTSUPP)
+	_, err := unix.Getxattr(s.path("f"), "user.x", nil)
+	require.ErrorIs(t, err, syscall.EOPNOTSUPP)
 }
 
 func TestStatfs(t *testing.T) {

@@ -25,6 +25,7 @@ var messages = []func() Message{
 	of[RecallRequest], of[StoragesReply],
 	of[NameRequest], of[InoRequest], of[AttrReply], of[SetAttrRequest], of[MknodRequest], of[CreateRequest],
 	of[OpenRequest], of[OpenReply], of[SymlinkRequest], of[ReadlinkReply], of[LinkRequest], of[RenameRequest],
+	of[XattrRequest], of[XattrReply], of[XattrNamesReply], of[SetXattrRequest],
 	of[ReaddirRequest], of[ReaddirReply], of[StatFSReply], of[CommitRequest], of[ReleaseRequest], of[ExportStatusReply],
 	of[WriteRequest], of[WriteReply], of[ReadRequest], of[ReadReply], of[SyncRequest], of[DiscardRequest],
 	of[DeleteRequest], of[FenceRequest], of[FinalRequest], of[BlocksRequest], of[UnsettledReply], of[SettleRequest], of[VersionsReply], of[ExtentsReply], of[RepairRequest], of[RepairReply], of[MarkRequest], of[FilesRequest], of[FilesReply],

@@ -44,17 +44,19 @@ type SetMask uint32
 
 // The bits of a SetMask; each names the field of SetAttrRequest that counts.
 const (
-	SetMode     SetMask = 1 << iota // Mode, without the type bits
-	SetUID                          // Owner
-	SetGID                          // Group
-	SetSize                         // Size; needs the write lease: Epoch names it
-	SetAtime                        // Atime
-	SetMtime                        // Mtime
-	SetAtimeNow                     // atime from exportd's clock
-	SetMtimeNow                     // mtime likewise
+	SetMode        SetMask = 1 << iota // Mode, without the type bits
+	SetUID                             // Owner
+	SetGID                             // Group
+	SetSize                            // Size; needs the write lease: Epoch names it
+	SetAtime                           // Atime
+	SetMtime                           // Mtime
+	SetAtimeNow                        // atime from exportd's clock
+	SetMtimeNow                        // mtime likewise
+	SetNoPrivilege                     // clears set-user-id, and set-group-id of what the group may run
 )
 
-// SetAttrRequest changes attributes; ctime follows.
+// SetAttrRequest changes attributes; ctime follows. A new owner or group does what
+// SetNoPrivilege does, too.
 type SetAttrRequest struct {
 	Head
 	Ino          vocab.Ino
@@ -88,6 +90,7 @@ type MknodRequest struct {
 	Name   string
 	Mode   uint32
 	Rdev   uint32
+	Masked uint32 // bits that the umask has taken from Mode; a default ACL gives them back
 }
 
 // Code implements Message.
@@ -97,10 +100,12 @@ func (m *MknodRequest) Code(c *Codec) {
 	c.String(&m.Name, MaxPath)
 	U32(c, &m.Mode)
 	U32(c, &m.Rdev)
+	U32(c, &m.Masked)
 }
 
 // CreateRequest opens a regular file and makes it when it is not there, and
-// takes a lease in the same step: OpCreate. OpenReply.
+// takes a lease in the same step: OpCreate. OpenReply. OpTmpfile makes a file that has no
+// name in Parent, and may be given one by a link as long as it is open.
 type CreateRequest struct {
 	Head
 	Parent    vocab.Ino
@@ -109,6 +114,7 @@ type CreateRequest struct {
 	Exclusive bool // Exists if it is there
 	Want      LeaseKind
 	Patience  uint32 // milliseconds for which it may wait for leases, 0: for any time; then Unavailable, and nothing was done
+	Masked    uint32 // bits that the umask has taken from Mode; a default ACL gives them back
 }
 
 // Code implements Message.
@@ -120,6 +126,7 @@ func (m *CreateRequest) Code(c *Codec) {
 	c.Bool(&m.Exclusive)
 	U8(c, &m.Want)
 	U32(c, &m.Patience)
+	U32(c, &m.Masked)
 }
 
 // OpenRequest registers the file as open by the session, so that it outlives its

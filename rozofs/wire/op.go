@@ -28,9 +28,14 @@ const (
 	OpRename       Op = 0x11a // RenameRequest, Empty
 	OpReaddir      Op = 0x11b // ReaddirRequest, ReaddirReply
 	OpStatFS       Op = 0x11c // Head, StatFSReply
+	OpGetXattr     Op = 0x11d // XattrRequest, XattrReply
+	OpListXattr    Op = 0x11e // InoRequest, XattrNamesReply
+	OpSetXattr     Op = 0x11f // SetXattrRequest, AttrReply
 	OpOpen         Op = 0x120 // OpenRequest, OpenReply
 	OpCommit       Op = 0x121 // CommitRequest, AttrReply
 	OpRelease      Op = 0x122 // ReleaseRequest, Empty
+	OpRemoveXattr  Op = 0x123 // XattrRequest, AttrReply
+	OpTmpfile      Op = 0x124 // CreateRequest without a name, OpenReply
 	OpExportStatus Op = 0x130 // Empty, ExportStatusReply; needs no session
 	OpStartTask    Op = 0x131 // TaskRequest, Task; for administration, needs no session
 	OpTasks        Op = 0x132 // Empty, TasksReply; needs no session
@@ -63,6 +68,7 @@ var opNames = map[Op]string{
 	OpSetAttr: "setattr", OpMknod: "mknod", OpCreate: "create", OpSymlink: "symlink", OpReadlink: "readlink",
 	OpLink: "link", OpUnlink: "unlink", OpRmdir: "rmdir", OpRename: "rename", OpReaddir: "readdir",
 	OpStatFS: "statfs", OpOpen: "open", OpCommit: "commit", OpRelease: "release",
+	OpGetXattr: "getxattr", OpListXattr: "listxattr", OpSetXattr: "setxattr", OpRemoveXattr: "removexattr", OpTmpfile: "tmpfile",
 	OpExportStatus: "export-status", OpRecall: "recall", OpWrite: "write", OpRead: "read", OpSync: "sync",
 	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status",
 	OpFinal: "final", OpUnsettled: "unsettled", OpSettle: "settle", OpVersions: "versions", OpRepair: "repair",
