@@ -66,6 +66,7 @@ type Server struct {
 	settleKick    chan struct{}            // capacity 1: a file needs recovery
 	torn          map[vocab.Ino]bool       // of recovery: to be settled with wire.SettleRequest.Torn
 	moving        map[vocab.Ino]bool       // to another storage; true: no lease is granted meanwhile
+	locks         locks                    // of all files (locks.go)
 	graceIno      vocab.Ino                // inodes above it are newer than this run
 	graceEnd      time.Time                // when sessions of an earlier run must have reclaimed
 	grace         map[*session]struct{}    // those that have not
@@ -119,6 +120,7 @@ func New(cfg Config) (*Server, error) {
 		settleKick: make(chan struct{}, 1),
 		torn:       map[vocab.Ino]bool{},
 		moving:     map[vocab.Ino]bool{},
+		locks:      newLocks(),
 		tasks:      map[taskID]*task{},
 		grace:      map[*session]struct{}{},
 		fenced:     map[*session]*fenceState{},

@@ -23,7 +23,8 @@ type session struct {
 	outcomes map[uint64]outcome
 	done     uint64 // requests up to this one are acknowledged by the client
 	files    map[vocab.Ino]*entry
-	waiting  int           // requests that wait for leases
+	waiting  int // requests that wait for leases
+	locks    sessionLocks
 	recalls  chan struct{} // semaphore of maxRecallsPerSession
 }
 
@@ -32,6 +33,7 @@ func (s *Server) newSession(id vocab.SessionID, r sessionRecord, x *export) *ses
 		id: id, sessionRecord: r, exp: x, ended: make(chan struct{}),
 		outcomes: map[uint64]outcome{}, files: map[vocab.Ino]*entry{},
 		recalls: make(chan struct{}, maxRecallsPerSession),
+		locks:   sessionLocks{waits: map[uint64]*lockWait{}},
 	}
 	sess.heard.Store(s.cfg.Clock().UnixNano())
 	return sess
@@ -96,6 +98,7 @@ func (s *Server) resumeSession(conn *wire.Conn, m *wire.OpenSessionRequest) (*se
 		return nil, errNoSession(m.Resume)
 	}
 	sess.conn = conn
+	s.dropLockWaits(sess)
 	sess.heard.Store(s.cfg.Clock().UnixNano())
 	for _, e := range sess.files {
 		e.wake() // recalls that found nobody are sent again
@@ -222,6 +225,7 @@ func (t *tx) forgetSession() error {
 		if sess.fence == 0 {
 			close(sess.ended)
 		}
+		t.s.dropLocks(sess)
 		t.s.leaveGrace(sess)
 	})
 	return nil
@@ -248,6 +252,7 @@ func (s *Server) disconnected(c *wire.Conn) {
 	for _, sess := range s.sessions {
 		if sess.conn == c {
 			sess.conn = nil
+			s.dropLockWaits(sess)
 		}
 	}
 }

@@ -494,6 +494,14 @@ func (h *memHandle) Sync(ctx context.Context) error {
 	return h.m.hook(ctx, "sync", h.m.nameOf(h.n.attr.Ino))
 }
 
+// Locks are kept by the kernel: see mountMem.
+func (h *memHandle) Lock(ctx context.Context, _ wire.Lock, _ bool) error {
+	return h.m.hook(ctx, "lock", h.m.nameOf(h.n.attr.Ino))
+}
+
+func (h *memHandle) TestLock(context.Context, wire.Lock) (wire.Lock, error) { return wire.Lock{}, nil }
+func (h *memHandle) ReleaseLocks(context.Context, uint64) error             { return nil }
+
 func (h *memHandle) Close(context.Context) error {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
