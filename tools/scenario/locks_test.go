@@ -231,18 +231,25 @@ func TestDeadlocksAcrossMounts(t *testing.T) {
 	b.does("0 set w 1 1", "ok")
 	d.does("1 set w 0 1", "ok")
 	a.ask("0 wait w 1 1")
-	a.blocked()
 	b.ask("1 wait w 0 1")
-	b.blocked()
-	d.does("0 wait w 0 1", "EDEADLK")
-	d.does("1 set u 0 0", "ok")
-	b.answers("ok")
-	b.does("0 set u 0 0", "ok")
-	a.answers("ok")
-	a.does("0 set u 0 0", "ok")
-	b.does("1 set u 0 0", "ok")
+	d.ask("0 wait w 0 1")
+	all := []*locker{a, b, d}
+	answers := make(chan [2]any, len(all))
+	for _, l := range all {
+		go func() {
+			line, _ := l.stdout.ReadString('\n')
+			answers <- [2]any{l, line}
+		}()
+	}
+	for i := range all { // one is refused, and lets the next one go on by ending
+		got := <-answers
+		require.Equal(t, map[bool]string{true: "EDEADLK\n", false: "ok\n"}[i == 0], got[1])
+		require.NoError(t, got[0].(*locker).stdin.Close())
+		require.NoError(t, got[0].(*locker).wait())
+	}
 
 	// Locks of open files: another thread might take one off, so Linux lets them wait.
+	a, b = newLocker(t, c.mnt, "f"), newLocker(t, other, "f")
 	a.does("0 ofd w 0 1", "ok")
 	b.does("0 ofd w 1 1", "ok")
 	a.ask("0 ofdwait w 1 1")
