@@ -113,6 +113,7 @@ func TestALockWhoseAnswerIsLostIsAskedForAgainAndNotClaimed(t *testing.T) {
 		s.answers <- wire.LockGranted
 		s.answers <- wire.LockGranted // once more, of one connection from the question to the answer
 		require.NoError(t, <-done)
+		require.Len(t, s.asked, 1)
 		s.last().Close()
 		require.Equal(t, []wire.HeldLock{{Ino: 5, Lock: someLock}}, s.claimed())
 	})
