@@ -36,6 +36,9 @@
 // has reclaimed, or a term has passed, nothing that some session may have cached
 // is changed, and nothing unlinked deleted; reading goes on.
 //
+// Locks (fcntl, OFD, flock) are in memory likewise, and what a session reclaims is what it
+// has from then on. A request that waits for one occupies nothing but a place in a queue.
+//
 // A session that was not heard of for LeaseTerm and an eighth is ended, durably:
 // its read leases end at once; its write leases end when enough storages of the
 // file (at least max(safe-forward+inverse, safe-inverse+1)) refuse its epochs.

@@ -58,6 +58,7 @@ func (s *Server) endSession(sess *session, deadline int64) error {
 			sess.fence, sess.conn = rec.fence, nil
 			close(sess.ended)
 			s.dropReads(sess)
+			s.dropLocks(sess)
 			s.leaveGrace(sess)
 			s.fenced[sess] = newFenceState()
 			s.collectFence(sess)

@@ -265,11 +265,12 @@ type client struct {
 	mu       sync.Mutex // guards onRecall
 	onRecall func(wire.RecallRequest)
 	recalls  chan wire.RecallRequest
+	turns    chan uint64 // tickets of locks
 }
 
 func (w *world) client(export string) *client {
 	w.t.Helper()
-	c := &client{t: w.t, w: w, recalls: make(chan wire.RecallRequest, 4096)}
+	c := &client{t: w.t, w: w, recalls: make(chan wire.RecallRequest, 4096), turns: make(chan uint64, 4096)}
 	c.connect()
 	require.NoError(w.t, c.raw(wire.OpOpenSession, &wire.OpenSessionRequest{Export: export, Name: "test"}, &c.opened))
 	return c
@@ -298,6 +299,9 @@ func (c *client) resume() error {
 }
 
 func (c *client) handle(_ context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	if r.Op == wire.OpLockTurn {
+		return c.takeTurns(r)
+	}
 	if r.Op != wire.OpRecall {
 		return nil, wire.Bulk{}, vocab.NotSupported
 	}

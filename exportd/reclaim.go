@@ -114,6 +114,7 @@ func (s *Server) leaveGrace(sess *session) {
 	}
 	delete(s.grace, sess)
 	s.sweepDue = true
+	s.lockGraceEnds(sess.exp)
 	for _, e := range s.files {
 		if e.exp == sess.exp {
 			e.wake()

@@ -68,6 +68,7 @@ type Server struct {
 	unrepaired    failures                 // of degraded
 	torn          map[vocab.Ino]bool       // of recovery: to be settled with wire.SettleRequest.Torn
 	moving        map[vocab.Ino]bool       // to another storage; true: no lease is granted meanwhile
+	locks         locks                    // of all files (locks.go)
 	graceIno      vocab.Ino                // inodes above it are newer than this run
 	graceEnd      time.Time                // when sessions of an earlier run must have reclaimed
 	grace         map[*session]struct{}    // those that have not
@@ -122,6 +123,7 @@ func New(cfg Config) (*Server, error) {
 		settleKick: make(chan struct{}, 1), unsettled: failures{}, unrepaired: failures{},
 		torn:      map[vocab.Ino]bool{},
 		moving:    map[vocab.Ino]bool{},
+		locks:     newLocks(),
 		tasks:     map[taskID]*task{},
 		grace:     map[*session]struct{}{},
 		fenced:    map[*session]*fenceState{},

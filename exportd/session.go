@@ -25,7 +25,8 @@ type session struct {
 	files     map[vocab.Ino]*entry
 	unclaimed map[vocab.Ino]struct{} // of files, those from before it was resumed that it has not named since
 	waiting   int                    // requests that wait for leases
-	recalls   chan struct{}          // semaphore of maxRecallsPerSession
+	locks     sessionLocks
+	recalls   chan struct{} // semaphore of maxRecallsPerSession
 }
 
 func (s *Server) newSession(id vocab.SessionID, r sessionRecord, x *export) *session {
@@ -33,6 +34,7 @@ func (s *Server) newSession(id vocab.SessionID, r sessionRecord, x *export) *ses
 		id: id, sessionRecord: r, exp: x, ended: make(chan struct{}),
 		outcomes: map[uint64]outcome{}, files: map[vocab.Ino]*entry{},
 		recalls: make(chan struct{}, maxRecallsPerSession),
+		locks:   sessionLocks{waits: map[uint64]*lockWait{}},
 	}
 	sess.heard.Store(s.cfg.Clock().UnixNano())
 	return sess
@@ -97,6 +99,7 @@ func (s *Server) resumeSession(conn *wire.Conn, m *wire.OpenSessionRequest) (*se
 		return nil, errNoSession(m.Resume)
 	}
 	sess.conn = conn
+	s.dropLockWaits(sess)
 	sess.heard.Store(s.cfg.Clock().UnixNano())
 	sess.unclaimed = map[vocab.Ino]struct{}{}
 	for ino, e := range sess.files {
@@ -220,6 +223,7 @@ func (t *tx) forgetSession() error {
 		if sess.fence == 0 {
 			close(sess.ended)
 		}
+		t.s.dropLocks(sess)
 		t.s.leaveGrace(sess)
 	})
 	return nil
@@ -259,6 +263,7 @@ func (s *Server) disconnected(c *wire.Conn) {
 	for _, sess := range s.sessions {
 		if sess.conn == c {
 			sess.conn = nil
+			s.dropLockWaits(sess)
 		}
 	}
 }

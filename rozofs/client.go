@@ -46,6 +46,7 @@ type Client struct {
 	stamps    map[vocab.Ino]stamp // of files given up: what the kernel may have cached
 	joined    sync.WaitGroup
 
+	locks    locks
 	buffered budget
 	given    counter // counts write leases given up or lost
 	// connections counts those to exportd, each before leases are claimed on it or lost;
@@ -75,6 +76,7 @@ func Mount(ctx context.Context, cfg Config) (*Client, error) {
 		recalled: map[vocab.Ino]vocab.Epoch{},
 		stamps:   map[vocab.Ino]stamp{},
 		soon:     make(chan struct{}, 1),
+		locks:    newLocks(),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.buffered.init(cfg.WriteBufferBytes)
@@ -171,6 +173,12 @@ func (c *Client) Root() vocab.Attr {
 
 // serve answers exportd's requests.
 func (c *Client) serve(ctx context.Context, r *wire.Request) (wire.Message, wire.Bulk, error) {
+	if r.Op == wire.OpLockTurn {
+		var m wire.LockTurnRequest
+		err := r.Decode(&m)
+		c.lockTurns(&m)
+		return &wire.Empty{}, wire.Bulk{}, err
+	}
 	if r.Op != wire.OpRecall {
 		return nil, wire.Bulk{}, vocab.Errorf(vocab.NotSupported, "op %v", r.Op)
 	}
@@ -255,6 +263,7 @@ func (c *Client) held() []*file {
 
 // loseLeases gives up everything after exportd has ended the session.
 func (c *Client) loseLeases() {
+	c.loseLocks()
 	for _, f := range c.allFiles() {
 		f.lose(vocab.Errorf(vocab.Stale, "the session was ended by exportd before this file's data were flushed"))
 	}

@@ -2,6 +2,7 @@ package rozofs
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"syscall"
 
@@ -17,6 +18,9 @@ type Handle struct {
 	append, syncEach   bool
 	keepCache          bool
 	closed             atomic.Bool
+	lockers            map[lockKey]struct{} // owners that have set locks through it; guarded by locks.mu
+	owner              uint64               // its own name among them; likewise
+	lostLocks          atomic.Int32         // how many of them have lost theirs
 }
 
 // OpenFile opens a file for reading, writing or both, by the O_ flags of package
@@ -218,7 +222,7 @@ func (h *Handle) Close(ctx context.Context) error {
 	if h.closed.Swap(true) {
 		return vocab.Errorf(vocab.Invalid, "the handle is closed already")
 	}
-	err := h.Flush(ctx)
+	err := errors.Join(h.Flush(ctx), h.closeLocks(ctx))
 	h.f.mu.Lock()
 	h.f.seen = h.f.stampNow()
 	h.f.mu.Unlock()

@@ -22,6 +22,9 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	defer f.letGo()
+	if err := h.LockLost(); err != nil {
+		return 0, err
+	}
 	if err := f.finishDiscards(ctx); err != nil {
 		return 0, err
 	}

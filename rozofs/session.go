@@ -153,6 +153,9 @@ func (s *session) open(ctx context.Context, conn *wire.Conn, old wire.OpenSessio
 
 // reclaim tells exportd what this client holds and takes note of what is left.
 func (s *session) reclaim(ctx context.Context, conn *wire.Conn) error {
+	if err := s.c.claimLocks(ctx, s, conn); err != nil {
+		return err
+	}
 	held := s.c.held()
 	for first := true; first || len(held) > 0; first = false {
 		batch := held[:min(len(held), wire.MaxHeld)]

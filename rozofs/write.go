@@ -60,6 +60,9 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 		return 0, err
 	}
 	defer f.letGo()
+	if err := h.LockLost(); err != nil {
+		return 0, err
+	}
 	if err := f.content.Acquire(ctx, 1); err != nil {
 		return 0, err
 	}

@@ -49,8 +49,6 @@ func TestOptionsWithoutEffectWarn(t *testing.T) {
 	c, err := parse("rozofsmount -Hh -Ep -o posixlock,bsdlock,debug_port=50003,instance=1,rozofsmaxretry=50,rozofsbufsize=256 /mnt")
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"option posixlock has no effect: POSIX locks hold among the programs of this machine only",
-		"option bsdlock has no effect: BSD locks hold among the programs of this machine only",
 		"option debug_port has no effect: there is no diagnostics port, see the log",
 		"option instance has no effect: any number of mounts run side by side without it",
 		"option rozofsmaxretry has no effect: requests that are late go to another storage as well, within the timeouts",
@@ -88,7 +86,7 @@ func TestAnUnknownOptionListsTheKnownOnes(t *testing.T) {
 	require.ErrorContains(t, err, `option "rozofscache" is unknown; known are: _netdev, allow_other, `)
 	for _, name := range []string{
 		"exporthost", "exportpath", "rozofsbufsize", "rozofsmaxretry", "rozofsexporttimeout", "rozofsstoragetimeout",
-		"rozofsattrtimeout", "rozofsentrytimeout", "posixlock", "bsdlock", "noXattr", "debug_port", "instance", "x-*",
+		"rozofsattrtimeout", "rozofsentrytimeout", "posixlock", "bsdlock", "nolock", "noXattr", "debug_port", "instance", "x-*",
 	} {
 		require.ErrorContains(t, err, " "+name)
 	}

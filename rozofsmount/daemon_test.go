@@ -87,10 +87,10 @@ func TestRuntimeErrorsExitWith1AndOneLine(t *testing.T) {
 func TestBackgroundMountIsReadyWhenTheCommandReturns(t *testing.T) {
 	needFUSE(t)
 	dir, log := mountpoint(t), filepath.Join(t.TempDir(), "log")
-	status, stdout, stderr := run(t, "mount.rozofs", "rozofsmount", dir, "-v", "-o", "rw,exporthost=h,exportpath=/p,_netdev,posixlock,log="+log)
+	status, stdout, stderr := run(t, "mount.rozofs", "rozofsmount", dir, "-v", "-o", "rw,exporthost=h,exportpath=/p,_netdev,instance=2,log="+log)
 	require.Equal(t, exitOK, status, stderr)
 	require.Equal(t, "rozofs:h/p mounted on "+dir+"\n", stdout)
-	require.Equal(t, "mount.rozofs: warning: option posixlock has no effect: POSIX locks hold among the programs of this machine only\n", stderr)
+	require.Equal(t, "mount.rozofs: warning: option instance has no effect: any number of mounts run side by side without it\n", stderr)
 	require.Equal(t, "hello, world\n", read(t, filepath.Join(dir, "hello")))
 
 	status, _, stderr = run(t, "rozofsmount", "-H", "h", "-E", "/p", dir)

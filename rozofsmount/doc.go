@@ -13,8 +13,8 @@
 // An open file is a [Handle], an open directory a page of entries and the place
 // in it; both live in a table of file handles from OPEN to RELEASE.
 //
-// The kernel checks permissions (default_permissions) and ACLs, keeps
-// locks (local to the machine) and caches pages. It keeps neither names nor
+// The kernel checks permissions (default_permissions) and ACLs and caches pages; locks it
+// leaves to us (lock.go) but with LocalLocks. It keeps neither names nor
 // attributes unless told to by rozofsentrytimeout and rozofsattrtimeout, and
 // compares size and time before it trusts its pages.
 //
@@ -24,7 +24,8 @@
 //     but for one harmless open at the start that the FUSE library answers itself.
 //   - No lock is held while the kernel is notified.
 //   - A request that a caller is still waiting for ends with EINTR only when the
-//     caller is about to die; see interrupt.go.
+//     caller is about to die, see interrupt.go; but one that waits for a lock ends at
+//     any signal.
 //   - Every error becomes an errno in errno.go; each EIO leaves a log line with
 //     the full error.
 //
@@ -38,6 +39,6 @@
 //
 // syncfs(2) does not reach a FUSE file system: use fsync. O_APPEND switched on
 // by fcntl(F_SETFL) after opening is seen by the kernel alone, which is safe
-// among the processes of one machine only. Locks between machines are not offered by
-// this version.
+// among the processes of one machine only. Locks on directories stay with the machine. RELEASE
+// comes a moment after close(2), so flock and OFD locks go a moment later too.
 package rozofsmount

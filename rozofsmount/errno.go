@@ -42,6 +42,9 @@ var errnoByKind = map[vocab.Kind]syscall.Errno{
 	vocab.NoData:           syscall.ENODATA,
 	vocab.TooManyOpen:      syscall.ENFILE,
 	vocab.Overloaded:       syscall.EBUSY,
+	vocab.Locked:           syscall.EAGAIN,
+	vocab.Deadlock:         syscall.EDEADLK,
+	vocab.NoLocks:          syscall.ENOLCK,
 }
 
 // errno finds the kind in err's chain. An error without a kind is EIO, but for

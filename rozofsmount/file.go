@@ -179,7 +179,8 @@ func (f *face) Flush(cancel <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	}
 	ctx, end := f.begin(cancel, in.Pid)
 	defer end()
-	return f.failInode("flush", open.ino, open.Flush(ctx))
+	err := open.Flush(ctx)
+	return f.failInode("flush", open.ino, errors.Join(err, open.ReleaseLocks(ctx, in.LockOwner)))
 }
 
 // Fsync answers fsync and fdatasync; size and times go with the data.

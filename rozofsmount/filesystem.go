@@ -79,6 +79,13 @@ type Handle interface {
 	Flush(ctx context.Context) error
 	// Sync makes what was written durable.
 	Sync(ctx context.Context) error
+	// Lock sets a lock or takes it off; with wait it waits until ctx ends. Closing the handle
+	// takes off what was set through it.
+	Lock(ctx context.Context, l wire.Lock, wait bool) error
+	// TestLock returns a lock that is in the way, or one of type LockNone.
+	TestLock(ctx context.Context, l wire.Lock) (wire.Lock, error)
+	// ReleaseLocks takes off all locks of the owner on the file, but those of flock(2).
+	ReleaseLocks(ctx context.Context, owner uint64) error
 	// Close gives the file up, after the last close(2).
 	Close(ctx context.Context) error
 	// KeepCache tells that pages of the file that the kernel has cached are still right.

@@ -110,7 +110,7 @@ func mountMem(t *testing.T, change func(*Options)) *stage {
 	s := &stage{mem: newMemFS(), log: &logBuffer{}}
 	o := Options{
 		Mountpoint: t.TempDir(), Hosts: []string{"node1:53000"}, Export: "/srv/export",
-		Log: slog.New(slog.NewTextHandler(s.log, nil)),
+		Log: slog.New(slog.NewTextHandler(s.log, nil)), LocalLocks: true,
 		Connect: func(context.Context, *Options, func(vocab.Ino)) (FileSystem, error) {
 			return s.mem, nil
 		},

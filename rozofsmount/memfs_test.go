@@ -27,10 +27,18 @@ type memFS struct {
 	xattrs  int // calls of GetXattr
 	keep    bool
 
+	locks    []memLock // asked for
+	released []uint64  // owners
+
 	// hooks run before an operation, by its name and the file's or entry's:
 	// "read:f". They are called without the lock.
 	hooks map[string]func(ctx context.Context) error
 	names map[vocab.Ino]string
+}
+
+type memLock struct {
+	wire.Lock
+	wait bool
 }
 
 type memNode struct {
@@ -513,6 +521,31 @@ func (h *memHandle) Flush(ctx context.Context) error {
 
 func (h *memHandle) Sync(ctx context.Context) error {
 	return h.m.hook(ctx, "sync", h.m.nameOf(h.n.attr.Ino))
+}
+
+// Lock notes what it is asked for, and gives all. Most tests leave locks to the kernel.
+func (h *memHandle) Lock(ctx context.Context, l wire.Lock, wait bool) error {
+	h.m.mu.Lock()
+	h.m.locks = append(h.m.locks, memLock{l, wait})
+	h.m.mu.Unlock()
+	return h.m.hook(ctx, "lock", h.m.nameOf(h.n.attr.Ino))
+}
+
+// TestLock finds the last lock that was set.
+func (h *memHandle) TestLock(context.Context, wire.Lock) (l wire.Lock, _ error) {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	if n := len(h.m.locks); n > 0 {
+		l = h.m.locks[n-1].Lock
+	}
+	return l, nil
+}
+
+func (h *memHandle) ReleaseLocks(_ context.Context, owner uint64) error {
+	h.m.mu.Lock()
+	defer h.m.mu.Unlock()
+	h.m.released = append(h.m.released, owner)
+	return nil
 }
 
 func (h *memHandle) Close(context.Context) error {

@@ -40,6 +40,8 @@ type Options struct {
 	StorageTimeout   time.Duration // for one answer of a storage; 0: the client's default
 	WriteBufferBytes int64         // written data not yet on storages; 0: the client's default
 
+	LocalLocks bool // locks hold among the programs of this machine only, and cost nothing
+
 	// How long the kernel may trust what it knows, however it changes elsewhere.
 	// 0, the default: it asks each time.
 	AttrTimeout, EntryTimeout time.Duration
@@ -211,6 +213,7 @@ func (o *Options) mountOptions(logger *slog.Logger) *fuse.MountOptions {
 		Name:                 "rozofs",
 		EnableAcl:            !o.NoXattr,
 		DisableXAttrs:        o.NoXattr,
+		EnableLocks:          !o.LocalLocks,
 		DisableSplice:        true,
 		DisableReadDirPlus:   o.AttrTimeout == 0 || o.EntryTimeout == 0,
 		DirectMountStrict:    root,

@@ -35,8 +35,9 @@ var options = func() map[string]option {
 		"rozofsmaxretry":       valued("N", noEffect("rozofsmaxretry", "requests that are late go to another storage as well, within the timeouts")),
 		"debug_port":           valued("PORT", noEffect("debug_port", "there is no diagnostics port, see the log")),
 		"instance":             valued("N", noEffect("instance", "any number of mounts run side by side without it")),
-		"posixlock":            noEffect("posixlock", "POSIX locks hold among the programs of this machine only"),
-		"bsdlock":              noEffect("bsdlock", "BSD locks hold among the programs of this machine only"),
+		"posixlock":            {"", ignore}, // always on, but with nolock
+		"bsdlock":              {"", ignore}, // likewise
+		"nolock":               {"", func(c *command, _ string) error { c.options.LocalLocks = true; return nil }},
 		"noXattr":              {"", func(c *command, _ string) error { c.options.NoXattr = true; return nil }},
 		"log":                  {"FILE", func(c *command, v string) error { c.logFile = v; return nil }},
 		"debug":                {"", func(c *command, _ string) error { c.debug = true; return nil }},

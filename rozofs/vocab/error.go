@@ -39,6 +39,9 @@ const (
 	NoData                       // no such extended attribute
 	TooManyOpen                  // a limit on leases, locks or sessions is reached
 	Overloaded                   // a limit on requests under way is reached: the same request later
+	Locked                       // somebody holds a lock that excludes this one (EAGAIN)
+	Deadlock                     // waiting for the lock would never end (EDEADLK)
+	NoLocks                      // a limit on locks is reached, or the lock was lost (ENOLCK)
 	kindEnd
 )
 
@@ -51,7 +54,7 @@ var kindText = [...]string{
 	NoSession: "no such session", Fenced: "fenced: superseded epoch", WrongIncarnation: "wrong incarnation of the storage root",
 	OldGeneration: "distribution has changed", Unavailable: "unavailable", Corrupt: "corrupt data", DiskFailed: "disk failed",
 	Busy: "busy", Protocol: "protocol error", Canceled: "canceled", NoData: "no such attribute", TooManyOpen: "too many open",
-	Overloaded: "overloaded",
+	Overloaded: "overloaded", Locked: "locked", Deadlock: "deadlock", NoLocks: "no locks available",
 }
 
 // Error gives the kind in words.

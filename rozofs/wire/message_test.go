@@ -27,6 +27,7 @@ var messages = []func() Message{
 	of[OpenRequest], of[OpenReply], of[SymlinkRequest], of[ReadlinkReply], of[LinkRequest], of[RenameRequest],
 	of[XattrRequest], of[XattrReply], of[XattrNamesReply], of[SetXattrRequest],
 	of[ReaddirRequest], of[ReaddirReply], of[StatFSReply], of[CommitRequest], of[ReleaseRequest], of[ExportStatusReply],
+	of[LockRequest], of[LockReply], of[ReclaimLocksRequest], of[ReclaimLocksReply], of[LockTurnRequest],
 	of[WriteRequest], of[WriteReply], of[ReadRequest], of[ReadReply], of[SyncRequest], of[DiscardRequest],
 	of[DeleteRequest], of[FenceRequest], of[FinalRequest], of[BlocksRequest], of[UnsettledReply], of[SettleRequest], of[VersionsReply], of[ExtentsReply], of[RepairRequest], of[RepairReply], of[MarkRequest], of[FilesRequest], of[FilesReply],
 	of[TaskRequest], of[Task], of[TaskFindings], of[TasksReply], of[BootReply], of[StorageStatusRequest], of[StorageStatusReply],
@@ -81,6 +82,13 @@ func fillRandomly(r *rand.Rand, v reflect.Value) {
 	switch p := v.Addr().Interface().(type) {
 	case *LeaseKind:
 		*p = LeaseKind(r.IntN(int(LeaseWrite) + 1))
+		return
+	case *LockState:
+		*p = LockState(r.IntN(int(LockLater) + 1))
+		return
+	case *Lock:
+		a, b := r.Uint64(), r.Uint64()
+		*p = Lock{r.Uint64(), r.Uint32(), LockKind(r.IntN(int(LockFlock) + 1)), LockType(r.IntN(int(LockWrite) + 1)), min(a, b), max(a, b)}
 		return
 	case *SlotState:
 		*p = SlotState(r.IntN(int(SlotBroken) + 1))
@@ -209,6 +217,12 @@ func TestValuesOverTheLimitsAreRefused(t *testing.T) {
 		"pieces":    {&ReadReply{Pieces: make([]Piece, MaxRunBlocks)}, &ReadReply{Pieces: make([]Piece, MaxRunBlocks+1)}},
 		"piece":     {&ReadReply{Pieces: []Piece{{MaxRunBlocks, SlotBroken}}}, &ReadReply{Pieces: []Piece{{MaxRunBlocks + 1, SlotBroken}}}},
 		"state":     {&ReadReply{Pieces: []Piece{{1, SlotBroken}}}, &ReadReply{Pieces: []Piece{{1, SlotBroken + 1}}}},
+		"locks":     {&ReclaimLocksRequest{Locks: make([]HeldLock, MaxHeld)}, &ReclaimLocksRequest{Locks: make([]HeldLock, MaxHeld+1)}},
+		"turns":     {&LockTurnRequest{Tickets: make([]uint64, MaxTurns)}, &LockTurnRequest{Tickets: make([]uint64, MaxTurns+1)}},
+		"lock kind": {&LockRequest{Lock: Lock{Kind: LockFlock}}, &LockRequest{Lock: Lock{Kind: LockFlock + 1}}},
+		"lock type": {&LockRequest{Lock: Lock{Type: LockWrite}}, &LockRequest{Lock: Lock{Type: LockWrite + 1}}},
+		"lock end":  {&LockRequest{Lock: Lock{Start: 5, End: 5}}, &LockRequest{Lock: Lock{Start: 5, End: 4}}},
+		"decision":  {&LockReply{State: LockLater}, &LockReply{State: LockLater + 1}},
 		"lease":     {&Lease{Kind: LeaseWrite}, &Lease{Kind: LeaseWrite + 1}},
 		"peer name": {&Hello{Name: long(255)}, &Hello{Name: long(256)}},
 		"blob":      {&blob{make([]byte, 100)}, &blob{make([]byte, 101)}},

@@ -36,13 +36,17 @@ const (
 	OpRelease      Op = 0x122 // ReleaseRequest, Empty
 	OpRemoveXattr  Op = 0x123 // XattrRequest, AttrReply
 	OpTmpfile      Op = 0x124 // CreateRequest without a name, OpenReply
+	OpLock         Op = 0x140 // LockRequest, LockReply
+	OpTestLock     Op = 0x141 // LockRequest, LockReply
+	OpReclaimLocks Op = 0x142 // ReclaimLocksRequest, ReclaimLocksReply
 	OpExportStatus Op = 0x130 // Empty, ExportStatusReply; needs no session
 	OpStartTask    Op = 0x131 // TaskRequest, Task; for administration, needs no session
 	OpTasks        Op = 0x132 // Empty, TasksReply; needs no session
 	OpCancelTask   Op = 0x133 // TaskRequest, Task; needs no session
 
 	// Served by the client.
-	OpRecall Op = 0x180 // RecallRequest, Empty
+	OpRecall   Op = 0x180 // RecallRequest, Empty
+	OpLockTurn Op = 0x181 // LockTurnRequest, Empty
 
 	// Served by storaged.
 	OpWrite         Op = 0x200 // WriteRequest with slots, WriteReply
@@ -73,6 +77,7 @@ var opNames = map[Op]string{
 	OpDiscard: "discard", OpDelete: "delete", OpFence: "fence", OpStorageStatus: "storage-status",
 	OpFinal: "final", OpUnsettled: "unsettled", OpSettle: "settle", OpVersions: "versions", OpRepair: "repair",
 	OpMark: "mark", OpFiles: "files", OpExtents: "extents", OpStartTask: "start-task", OpTasks: "tasks", OpCancelTask: "cancel-task",
+	OpLock: "lock", OpTestLock: "test-lock", OpReclaimLocks: "reclaim-locks", OpLockTurn: "lock-turn",
 }
 
 // String is the op's name, for logs and errors.

@@ -26,6 +26,7 @@ type part struct {
 var parts = []part{
 	{"mojette/...", nil},
 	{"rozofs/vocab", nil},
+	{"rozofs/ranges", nil},
 	{"rozofs/wire/...", []string{"rozofs/vocab"}},
 	{"rozofs/conf/...", []string{"rozofs/vocab"}},
 	{"rozofs/block/...", []string{"rozofs/vocab", "rozofs/wire", "mojette"}},
@@ -42,7 +43,7 @@ var parts = []part{
 
 var (
 	// The servers don't import the client, which is package rozofs itself.
-	serverImports = []string{"mojette/...", "rozofs/vocab", "rozofs/wire/...", "rozofs/conf/...", "rozofs/block/...", "rozofs/admin/..."}
+	serverImports = []string{"mojette/...", "rozofs/vocab", "rozofs/ranges", "rozofs/wire/...", "rozofs/conf/...", "rozofs/block/...", "rozofs/admin/..."}
 	clientImports = []string{"mojette/...", "rozofs/..."}
 	allImports    = []string{"mojette/...", "rozofs/...", "exportd/...", "storaged/...", "rozofsmount/...", "provision/...", "bench/..."}
 )

@@ -125,6 +125,7 @@ func lastBytes(s string) string { return s[max(0, len(s)-tailBytes):] }
 // childVariable set. Each returns an error to tell the test.
 var errands = map[string]func(args []string) error{
 	"append": appendErrand,
+	"lock":   lockErrand,
 	"mmap":   mmapErrand,
 }
 
