@@ -75,3 +75,10 @@ func TestInodeNumbersThatNoFileHasAreRefused(t *testing.T) {
 	require.EqualValues(t, fuse.FUSE_ROOT_ID, out.NodeId)
 	require.Equal(t, memRoot, f.ino(out.NodeId))
 }
+
+// The kernel knows nothing of the bits above those of POSIX.
+func TestModesAreThoseOfPOSIX(t *testing.T) {
+	var out fuse.Attr
+	fillAttr(&out, &vocab.Attr{Mode: vocab.ModeCapability | vocab.ModeXattr | vocab.ModeRegular | 0o4755})
+	require.EqualValues(t, vocab.ModeRegular|0o4755, out.Mode)
+}
