@@ -168,7 +168,12 @@ func (c *Client) setAttr(ctx context.Context, who Caller, ino vocab.Ino, ch Chan
 		}
 		f.mu.Unlock()
 	}
-	return c.overlayOr(ctx, reply.Attr, round, given)
+	a, ok := c.overlay(reply.Attr, round, given)
+	if !ok {
+		c.nameChanges.add() // a lease that was taken again may have come with attributes from before
+		return c.GetAttr(ctx, ino)
+	}
+	return a, nil
 }
 
 // Mknod makes a file of the type in mode: regular, directory, FIFO, socket or

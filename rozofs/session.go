@@ -135,6 +135,7 @@ func (s *session) open(ctx context.Context, conn *wire.Conn, old wire.OpenSessio
 	if reply.TermMillis == 0 || reply.Session == 0 {
 		return vocab.Errorf(vocab.Protocol, "exportd opened session %d with a term of %d ms", reply.Session, reply.TermMillis)
 	}
+	heard := time.Now()
 	s.mu.Lock()
 	s.info = reply
 	s.mu.Unlock()
@@ -145,7 +146,7 @@ func (s *session) open(ctx context.Context, conn *wire.Conn, old wire.OpenSessio
 		}
 	}
 	s.mu.Lock()
-	s.renewed(sent, reply.TermMillis, reply.ServerTime) // not before it is known what is left
+	s.renewed(sent, heard, reply.TermMillis, reply.ServerTime) // not before it is known what is left
 	s.mu.Unlock()
 	s.publish(conn)
 	return nil
@@ -180,10 +181,11 @@ func (s *session) reclaim(ctx context.Context, conn *wire.Conn) error {
 }
 
 // renewed is called with mu held. The term counts from before the request was
-// sent: exportd counts from its arrival, and so ends later.
-func (s *session) renewed(sent time.Time, termMillis uint32, server vocab.Time) {
+// sent: exportd counts from its arrival, and so ends later. Its clock counts from when the
+// answer was heard: no time that is told here is ahead of it.
+func (s *session) renewed(sent, heard time.Time, termMillis uint32, server vocab.Time) {
 	s.lease = sent.Add(time.Duration(termMillis) * time.Millisecond)
-	s.offset = time.Duration(int64(server) - sent.UnixNano())
+	s.offset = time.Duration(int64(server) - heard.UnixNano())
 	s.info.TermMillis = termMillis
 }
 
@@ -238,8 +240,9 @@ func (s *session) renew(ctx context.Context, conn *wire.Conn) error {
 	if _, err := conn.Call(ctx, wire.OpRenew, &req, wire.Bulk{}, &reply); err != nil {
 		return err
 	}
+	heard := time.Now()
 	s.mu.Lock()
-	s.renewed(sent, reply.TermMillis, reply.ServerTime)
+	s.renewed(sent, heard, reply.TermMillis, reply.ServerTime)
 	s.broadcast()
 	s.mu.Unlock()
 	return nil

@@ -477,3 +477,16 @@ func TestAFileThatCannotBeSavedIsAskedAboutAtTheEnd(t *testing.T) {
 		require.NotZero(t, asked)
 	})
 }
+
+// The client's idea of exportd's clock is never ahead of it, however long the answer took:
+// what is stamped here would be changed back by exportd.
+func TestTheClockIsNotAheadOfExportds(t *testing.T) {
+	const server = vocab.Time(1 << 60)
+	s := &session{}
+	heard := time.Now()
+	s.renewed(heard.Add(-time.Hour), heard, 20_000, server)
+	since := vocab.Time(time.Since(heard))
+	now := s.now()
+	require.LessOrEqual(t, now, server+vocab.Time(time.Since(heard)))
+	require.GreaterOrEqual(t, now, server+since)
+}
