@@ -412,6 +412,30 @@ func TestAReclaimIsWhatTheSessionHolds(t *testing.T) {
 	require.Equal(t, 1, w.srv.sessions[a.opened.Session].locks.held)
 }
 
+// A lock that has come down to reading, and the client has not heard of it: nobody's loss.
+func TestWhatIsClaimedComesDownToWhatWasThere(t *testing.T) {
+	w, cs, f, _ := lockWorld(t, 2)
+	a, b := cs[0], cs[1]
+	a.lock(f, on(1, 0, 9), wire.LockGranted)
+	a.lock(f, reading(on(1, 5, 6)), wire.LockGranted)
+	b.lock(f, reading(on(1, 6, 6)), wire.LockGranted)
+	a.lock(f, flock(3), wire.LockGranted)
+	a.lock(f, reading(flock(3)), wire.LockGranted)
+	require.NoError(t, a.resume())
+	a.claimLocks(nil, wire.HeldLock{Ino: f, Lock: on(1, 0, 9)}, wire.HeldLock{Ino: f, Lock: flock(3)})
+	for _, l := range []struct {
+		on   wire.Lock
+		want wire.LockState
+	}{
+		{reading(on(1, 4, 4)), wire.LockHeld}, {reading(on(1, 5, 6)), wire.LockGranted},
+		{on(1, 6, 6), wire.LockHeld}, {reading(on(1, 7, 7)), wire.LockHeld},
+		{flock(1), wire.LockHeld}, {reading(flock(1)), wire.LockGranted},
+	} {
+		b.lock(f, l.on, l.want)
+	}
+	w.check()
+}
+
 func TestLocksHaveLimits(t *testing.T) {
 	w, cs, f, g := lockWorld(t, 2)
 	a, b := cs[0], cs[1]

@@ -81,11 +81,16 @@ func (t *tx) claimOwned(claims []wire.HeldLock, had *lockTable) bool {
 	var all []*lockWait
 	for i := range claims {
 		w := newLockWait(t.sess, f, claims[i].Lock)
-		held := grace || had != nil && had.Covers(w.asked())
-		if w.lock.Type == wire.LockNone || !held || w.table().Blocked(w.asked()) {
+		switch {
+		case w.lock.Type == wire.LockNone:
+			return false
+		case grace && !w.table().Blocked(w.asked()):
+			all = append(all, w)
+		case !grace && had != nil && had.Covers(w.reading()):
+			all = append(all, w.within(had)...)
+		default:
 			return false
 		}
-		all = append(all, w)
 	}
 	for i, w := range all {
 		if t.s.setLock(w) != nil { // over a limit, which the owner had kept to
@@ -96,6 +101,30 @@ func (t *tx) claimOwned(claims []wire.HeldLock, had *lockTable) bool {
 		}
 	}
 	return true
+}
+
+// reading is the claim if it were for reading.
+func (w *lockWait) reading() ranges.Lock[lockOwner] {
+	l := w.asked()
+	l.Write = false
+	return l
+}
+
+// within is the claim as far as the owner had it. It may have come down to reading, when the
+// answer to that was lost; the client asks for it again.
+func (w *lockWait) within(had *lockTable) (all []*lockWait) {
+	for x := range had.All() {
+		if x.Start > w.lock.End || x.End < w.lock.Start {
+			continue
+		}
+		part := *w
+		part.lock.Start, part.lock.End = max(x.Start, w.lock.Start), min(x.End, w.lock.End)
+		if !x.Write {
+			part.lock.Type = wire.LockRead
+		}
+		all = append(all, &part)
+	}
+	return all
 }
 
 // takeLocks takes off all locks of a session, and tells which files that changes. had, if

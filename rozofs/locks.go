@@ -40,6 +40,7 @@ type lockOwner struct {
 	held    ranges.Table[lockKey]
 	kind    wire.LockKind
 	lost    bool // what is held is not, any more, and the owner does not know
+	asking  bool // a request for a lock is under way
 	handles map[*Handle]struct{}
 }
 
@@ -290,12 +291,13 @@ func (c *Client) askLock(ctx context.Context, k lockKey, o *lockOwner, req *wire
 	o.busy <- struct{}{}
 	defer func() { <-o.busy }()
 	for {
-		if c.lostBy(o) {
+		if c.beginAsking(o) {
 			return 0, 0, vocab.Errorf(vocab.NoLocks, "inode %d: this owner has lost its locks when exportd ended the session, and has to unlock first", uint64(k.ino))
 		}
 		conn = c.connections.now()
 		reply, err := c.callLock(ctx, req)
 		if err != nil {
+			c.failAsking(k, o)
 			return 0, 0, err
 		}
 		if c.enterLock(k, o, &req.Lock, reply.State, conn) {
@@ -304,10 +306,28 @@ func (c *Client) askLock(ctx context.Context, k lockKey, o *lockOwner, req *wire
 	}
 }
 
-func (c *Client) lostBy(o *lockOwner) bool {
+// beginAsking tells whether the owner has lost its locks; else a request is under way from here
+// on, until its answer is entered.
+func (c *Client) beginAsking(o *lockOwner) (lost bool) {
 	c.locks.mu.Lock()
 	defer c.locks.mu.Unlock()
+	o.asking = !o.lost
 	return o.lost
+}
+
+// failAsking ends a request that got no lock but an error. Whether a flock was given up for it
+// nobody knows, so it is: exportd hears so on another connection.
+func (c *Client) failAsking(k lockKey, o *lockOwner) {
+	c.locks.mu.Lock()
+	o.asking = false
+	doubt := k.flock && o.held.Len() > 0
+	if doubt {
+		o.held.Clear(k, 0, 1<<64-1)
+	}
+	c.locks.mu.Unlock()
+	if doubt {
+		c.session.doubt()
+	}
 }
 
 // callLock is a call to which a short answer is expected. If none comes nobody knows what
@@ -344,6 +364,7 @@ func (c *Client) enterLock(k lockKey, o *lockOwner, l *wire.Lock, state wire.Loc
 	if conn != c.connections.now() {
 		return false
 	}
+	o.asking = false
 	switch {
 	case state == wire.LockGranted:
 		o.held.Set(ranges.Lock[lockKey]{Owner: k, PID: l.PID, Write: l.Type == wire.LockWrite, Start: l.Start, End: l.End})
@@ -388,6 +409,9 @@ func (c *Client) claimLocks(ctx context.Context, s *session, conn *wire.Conn) er
 	c.locks.mu.Lock()
 	var all []wire.HeldLock
 	for k, o := range c.locks.owners {
+		if k.flock && o.asking { // it may have given up the old one already, and is sent again
+			o.held.Clear(k, 0, 1<<64-1)
+		}
 		if !o.lost {
 			all = append(all, o.claims(k)...)
 		}

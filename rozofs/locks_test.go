@@ -182,6 +182,45 @@ func TestALockOfWhichNothingIsHeardIsSettledByAnotherConnection(t *testing.T) {
 	})
 }
 
+// A conversion gives up the old lock first: it is not claimed while that is under way, so it is
+// not lost when exportd has done so already.
+func TestAFlockUnderConversionIsNotClaimed(t *testing.T) {
+	s := newLockScript()
+	s.inBubble(t, func(t *testing.T, h *Handle) {
+		old := wire.Lock{Owner: 7, Kind: wire.LockFlock, Type: wire.LockRead, End: 1<<64 - 1}
+		s.answers <- wire.LockGranted
+		require.NoError(t, h.Lock(t.Context(), old, false))
+		<-s.asked
+		s.last().Close()
+		require.Len(t, s.claimed(), 1)
+		convert := func(ctx context.Context) <-chan error {
+			done := make(chan error, 1)
+			l := old
+			l.Type = wire.LockWrite
+			go func() { done <- h.Lock(ctx, l, false) }()
+			<-s.asked
+			return done
+		}
+		done := convert(t.Context())
+		s.last().Close()
+		require.Empty(t, s.claimed())
+		<-s.asked
+		s.answers <- wire.LockGranted
+		s.answers <- wire.LockGranted
+		require.NoError(t, <-done)
+		<-s.asked
+		s.last().Close()
+		require.Len(t, s.claimed(), 1)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		done = convert(ctx)
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+		require.Empty(t, s.claimed())
+		require.NoError(t, h.LockLost())
+	})
+}
+
 func TestALostLockIsAnErrorUntilItIsTakenOff(t *testing.T) {
 	for name, lose := range map[string]func(*lockScript){
 		"the session has ended": func(s *lockScript) { s.ended = true },
