@@ -270,6 +270,18 @@ func TestLocksOfOpenFilesMayWaitInACircle(t *testing.T) {
 	}
 }
 
+func TestNoCircleGoesThroughALockOfAnOpenFileThatWaits(t *testing.T) {
+	for _, first := range []wire.LockKind{wire.LockFcntl, wire.LockOFD} {
+		_, cs, f, g := lockWorld(t, 2)
+		a, b := cs[0], cs[1]
+		second := wire.LockOFD - first
+		a.lock(f, as(first, on(1, 0, 9)), wire.LockGranted)
+		b.lock(g, as(second, on(1, 0, 9)), wire.LockGranted)
+		a.lockAs(1, g, as(first, on(1, 0, 9)), wire.LockQueued)
+		b.lockAs(1, f, as(second, on(1, 0, 9)), wire.LockQueued)
+	}
+}
+
 func TestADeadlockThatAnotherThreadMakesIsFound(t *testing.T) {
 	_, cs, f, g := lockWorld(t, 2)
 	a, b := cs[0], cs[1]
@@ -288,6 +300,11 @@ func TestTheEndOfASessionFreesItsLocks(t *testing.T) {
 			require.NoError(w.t, c.raw(wire.OpCloseSession, &wire.Head{Session: c.opened.Session}, nil))
 		},
 		"expired": func(w *world, c *client) {
+			_, err := c.create(c.root(), "being written", wire.LeaseWrite)
+			require.NoError(w.t, err)
+			for _, f := range w.fakes {
+				f.stop() // so that the session is not fenced, and leaves its write leases
+			}
 			c.conn.Close()
 			w.srv.mu.Lock()
 			c.w.srv.sessions[c.opened.Session].heard.Store(0)
@@ -427,9 +444,12 @@ func TestWhatIsClaimedComesDownToWhatWasThere(t *testing.T) {
 		on   wire.Lock
 		want wire.LockState
 	}{
-		{reading(on(1, 4, 4)), wire.LockHeld}, {reading(on(1, 5, 6)), wire.LockGranted},
-		{on(1, 6, 6), wire.LockHeld}, {reading(on(1, 7, 7)), wire.LockHeld},
-		{flock(1), wire.LockHeld}, {reading(flock(1)), wire.LockGranted},
+		{reading(on(1, 4, 4)), wire.LockHeld},
+		{reading(on(1, 5, 6)), wire.LockGranted},
+		{on(1, 6, 6), wire.LockHeld},
+		{reading(on(1, 7, 7)), wire.LockHeld},
+		{flock(1), wire.LockHeld},
+		{reading(flock(1)), wire.LockGranted},
 	} {
 		b.lock(f, l.on, l.want)
 	}
