@@ -64,6 +64,7 @@ type file struct {
 	torn     bool             // some of what was written under this lease was given up
 	failure  error            // what a write could not do; reported once
 	failures uint64           // counts them
+	failed   error            // the last of them, also when it has been reported
 	seen     stamp            // what the kernel's cached pages belong to
 }
 

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/rozofs-go/rozo/rozofs/vocab"
+	"github.com/rozofs-go/rozo/rozofs/wire"
 )
 
 // Where a projection of a run may be brought that lies at home and is not durable there.
@@ -65,4 +67,24 @@ func fileOn(states string) *file {
 		c.pool.byID[id] = &storage{id: id, node: n, incarnation: 1, overdue: new(atomic.Int32)}
 	}
 	return f
+}
+
+// A write fails while a recall waits for all that is under way, and its writer is told before
+// the rest has ended: what failed is not saved, so the recall must know.
+func TestAFailureThatWasToldMeanwhileIsAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{files: map[vocab.Ino]*file{}, recalled: map[vocab.Ino]vocab.Epoch{}}
+		f := newFile(c, 5)
+		require.True(t, grant(t, f, wire.Lease{Kind: wire.LeaseWrite, Epoch: 3}, 0))
+		f.inFlight = 2
+		drained := make(chan error, 1)
+		go func() { drained <- f.drain(t.Context()) }()
+		synctest.Wait()
+		full := vocab.Errorf(vocab.NoSpace, "all is full")
+		f.sent(&run{by: f.attempts}, full)
+		require.ErrorIs(t, f.takeFailure(), full)
+		f.sent(&run{by: f.attempts}, nil)
+		require.ErrorIs(t, <-drained, full)
+		require.NoError(t, f.takeFailure(), "it is told once")
+	})
 }

@@ -258,7 +258,7 @@ func (f *file) drain(ctx context.Context) error {
 		again := f.crowded != crowded // what was sent is dirty again
 		var err error
 		if f.failures != failures {
-			err = f.failure
+			err = f.failed // who has written may have been told meanwhile; it is not saved all the same
 		}
 		f.mu.Unlock()
 		if !again || err != nil {
@@ -428,7 +428,7 @@ func (f *file) sent(r *run, err error) {
 			f.crowded++
 		case r.by.stopped(): // the caller has been told already
 		default:
-			f.failure = err
+			f.failure, f.failed = err, err
 			f.failures++
 		}
 		r.end = runLost
