@@ -208,11 +208,17 @@ func TestATornAppendForgetsNothing(t *testing.T) {
 	}
 	g.sync()
 	g.final(version(1 + maxCuts))
-	seg := g.srv.order[0].journal.current
-	before := seg.size
+	end := func() (seg *segment, size int64) {
+		j := g.srv.order[0].journal
+		j.appending.Lock()
+		defer j.appending.Unlock()
+		return j.current, j.current.size
+	}
+	_, before := end()
 	g.discard(1+maxCuts, 0, version(2+maxCuts))
-	require.Greater(t, seg.size, before+recordAlign)
-	for size := before; size <= seg.size; size += recordAlign {
+	seg, after := end()
+	require.Greater(t, after, before+recordAlign)
+	for size := before; size <= after; size += recordAlign {
 		path := filepath.Join(t.TempDir(), "root")
 		require.NoError(t, os.CopyFS(path, os.DirFS(g.path)))
 		require.NoError(t, os.Truncate(filepath.Join(path, segmentName(seg.seq)), size))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,7 +34,7 @@ import (
 //	mountinfo      the table of mounts
 func TestMain(m *testing.M) {
 	dir, name := filepath.Split(os.Args[0])
-	play, ok := map[string]func(*fake){RoleExportd: (*fake).exportd, RoleStoraged: (*fake).storaged, RoleMount: (*fake).mount, "user": (*fake).user}[name]
+	play, ok := map[string]func(*fake){RoleExportd: (*fake).exportd, RoleStoraged: (*fake).storaged, RoleMount: (*fake).mount, "user": (*fake).user, "dying": (*fake).dying}[name]
 	if !ok {
 		os.Setenv("GORACE", "atexit_sleep_ms=0") // the fakes would each take a second to end
 		goleak.VerifyTestMain(m)
@@ -48,6 +49,23 @@ func TestMain(m *testing.M) {
 	f.foreground = flag.Bool("f", false, "")
 	flag.Parse()
 	play(f)
+}
+
+// dying ends its first thread alone and holds a port until it is killed.
+func (f *fake) dying() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	go func() { _, _ = l.Accept() }()
+	_, _, _ = syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0)
+}
+
+func init() {
+	if filepath.Base(os.Args[0]) == "dying" {
+		runtime.LockOSThread() // main runs on the first thread
+	}
 }
 
 type fake struct {

@@ -67,7 +67,14 @@ func (c *Cluster) alive(p process) bool {
 		return false
 	}
 	// A child of ours has ended when it can be waited for, not when it is seen dying.
-	return waitErr == nil || state != 'Z' && state != 'X'
+	return waitErr == nil || state != 'Z' && state != 'X' || isDying(p.pid)
+}
+
+// isDying tells whether threads of a process are left when its first one has ended: they
+// keep its files and ports until they have ended too.
+func isDying(pid int) bool {
+	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return len(tasks) > 1
 }
 
 // exit tells how a process ended, as far as this program can know: only its

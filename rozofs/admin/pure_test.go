@@ -1,9 +1,13 @@
 package admin
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -56,4 +60,32 @@ func TestPortsAreFreeAndDistinct(t *testing.T) {
 		require.LessOrEqual(t, p, lastPort)
 		seen[p] = true
 	}
+}
+
+// A process of which only the first thread has ended still has its ports.
+func TestAProcessRunsAsLongAsAThreadOfIt(t *testing.T) {
+	dying := filepath.Join(t.TempDir(), "dying")
+	test, err := os.Executable()
+	require.NoError(t, err)
+	require.NoError(t, os.Symlink(test, dying))
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", dying+" > "+dying+".port 2>&1 & echo $!").Output() // no child of ours
+	require.NoError(t, err)
+	var pid int
+	_, err = fmt.Sscan(string(out), &pid)
+	require.NoError(t, err)
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+	p, err := processOf(pid)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { state, _, err := stat(pid); return err == nil && state == 'Z' }, 30*time.Second, time.Millisecond)
+	b, err := os.ReadFile(dying + ".port")
+	require.NoError(t, err)
+	var port int
+	_, err = fmt.Sscan(string(b), &port)
+	require.NoError(t, err)
+	c := &Cluster{ended: map[process]string{}}
+	require.Error(t, tryPort(port))
+	require.True(t, c.alive(p))
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	require.Eventually(t, func() bool { return !c.alive(p) }, 30*time.Second, time.Millisecond)
+	require.NoError(t, tryPort(port))
 }
