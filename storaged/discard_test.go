@@ -224,7 +224,7 @@ func TestATornAppendForgetsNothing(t *testing.T) {
 		require.NoError(t, os.Truncate(filepath.Join(path, segmentName(seg.seq)), size))
 		torn := &rig{t: t, path: path, cfg: Config{Roots: []RootConfig{{CID: 1, SID: 1, Path: path}}}}
 		torn.start()
-		require.Equal(t, append([]found{present(one)}, make([]found, 7)...), torn.read(0, 8), "%d of %d bytes", size-before, seg.size-before)
+		require.Equal(t, append([]found{present(one)}, make([]found, 7)...), torn.read(0, 8), "%d of %d bytes", size-before, after-before)
 		torn.stop()
 	}
 }
