@@ -218,12 +218,17 @@ func (s *Server) create(ctx context.Context, r *wire.Request) (wire.Message, err
 		if err != nil {
 			return nil, err
 		}
-		lease, err := t.grant(n, m.Want)
-		if err != nil {
-			return nil, err
-		}
-		return &wire.OpenReply{Attr: n.attr, Placement: n.placement, Lease: lease, Created: true}, nil
+		return t.openNew(n, m.Want)
 	})
+}
+
+// openNew registers a file that was just made as open and grants the lease that is wanted.
+func (t *tx) openNew(n *inode, want wire.LeaseKind) (wire.Message, error) {
+	lease, err := t.grant(n, want)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.OpenReply{Attr: n.attr, Placement: n.placement, Lease: lease, Created: true}, nil
 }
 
 // tmpfile makes a regular file that has no name and is open: it goes with its last close,
@@ -251,10 +256,6 @@ func (s *Server) tmpfile(ctx context.Context, r *wire.Request) (wire.Message, er
 		}
 		n.attr.Nlink, n.nameable = 0, !m.Exclusive
 		t.orphan(n.attr.Ino)
-		lease, err := t.grant(n, m.Want)
-		if err != nil {
-			return nil, err
-		}
-		return &wire.OpenReply{Attr: n.attr, Placement: n.placement, Lease: lease, Created: true}, nil
+		return t.openNew(n, m.Want)
 	})
 }

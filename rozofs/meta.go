@@ -98,6 +98,15 @@ func (c *Client) overlay(a vocab.Attr, round, given uint64) (_ vocab.Attr, ok bo
 	return a, true
 }
 
+// overlayChange is overlay for the answer to a change of attributes. If it cannot tell, a lease
+// that was taken again may have come with attributes from before: they are asked for anew.
+func (c *Client) overlayChange(a vocab.Attr, round, given uint64) (_ vocab.Attr, ok bool) {
+	if a, ok = c.overlay(a, round, given); !ok {
+		c.nameChanges.add()
+	}
+	return a, ok
+}
+
 // overlayOr is overlay, which asks again where that cannot tell.
 func (c *Client) overlayOr(ctx context.Context, a vocab.Attr, round, given uint64) (vocab.Attr, error) {
 	if a, ok := c.overlay(a, round, given); ok {
@@ -168,12 +177,10 @@ func (c *Client) setAttr(ctx context.Context, who Caller, ino vocab.Ino, ch Chan
 		}
 		f.mu.Unlock()
 	}
-	a, ok := c.overlay(reply.Attr, round, given)
-	if !ok {
-		c.nameChanges.add() // a lease that was taken again may have come with attributes from before
-		return c.GetAttr(ctx, ino)
+	if a, ok := c.overlayChange(reply.Attr, round, given); ok {
+		return a, nil
 	}
-	return a, nil
+	return c.GetAttr(ctx, ino)
 }
 
 // Mknod makes a file of the type in mode: regular, directory, FIFO, socket or

@@ -56,8 +56,6 @@ func (c *Client) changeXattr(ctx context.Context, who Caller, ino vocab.Ino, op 
 	if err := c.session.change(ctx, who, op, req, &reply); err != nil {
 		return err
 	}
-	if _, ok := c.overlay(reply.Attr, round, given); !ok {
-		c.nameChanges.add() // what is known of the file may be from before: it is asked for anew
-	}
+	c.overlayChange(reply.Attr, round, given)
 	return nil
 }
