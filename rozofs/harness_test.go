@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,6 +77,17 @@ type (
 
 func startCluster(t testing.TB, f form, change ...func(*exportd.Config)) *cluster {
 	return startClusterOf(t, f, 0, storaged.Config{}, change...)
+}
+
+// startMortal starts a cluster whose clients' sessions end when the function is called, for
+// exportd has not heard of them for an hour then.
+func startMortal(t testing.TB, f form) (c *cluster, endSessions func()) {
+	var ahead atomic.Int64 // of exportd's clock
+	c = startCluster(t, f, func(cfg *exportd.Config) {
+		cfg.LeaseTerm = 5 * time.Second
+		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	return c, func() { ahead.Add(int64(time.Hour)) }
 }
 
 // startClusterOf starts a cluster with more storages than a file needs, whose storageds are

@@ -6,14 +6,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/rozofs-go/rozo/exportd"
 	"github.com/rozofs-go/rozo/rozofs"
 	"github.com/rozofs-go/rozo/rozofs/vocab"
 	"github.com/rozofs-go/rozo/storaged"
@@ -144,11 +142,7 @@ func TestAWriterOfZerosThatDies(t *testing.T) {
 	const blocks, size = 3, 2*vocab.DefaultBlockBytes + 3000
 	for _, form := range []form{{"0", false}, {"1", true}, {"2,4,5", false}} {
 		t.Run(form.String(), func(t *testing.T) {
-			var ahead atomic.Int64 // of exportd's clock
-			c := startCluster(t, form, func(cfg *exportd.Config) {
-				cfg.LeaseTerm = 5 * time.Second
-				cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-			})
+			c, endSessions := startMortal(t, form)
 			k, n := int(c.layout.Inverse), int(c.layout.Forward)
 			for sent := range n + 1 {
 				what := fmt.Sprintf("%d of %d storages had the zeros", sent, n)
@@ -163,7 +157,7 @@ func TestAWriterOfZerosThatDies(t *testing.T) {
 				require.NoError(t, f.Handle().SendSome(t.Context(), 0, blocks, rand.Perm(n)[:sent]), what)
 				w.client.Kill()
 				w.client = nil
-				ahead.Add(int64(time.Hour)) // its session ends
+				endSessions()
 				if n-sent < k {
 					now = make([]byte, size)
 				}

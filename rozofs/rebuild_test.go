@@ -124,13 +124,8 @@ func TestARootThatIsMarkedAlreadyIsRebuilt(t *testing.T) {
 // A rebuild takes what is sound where something has rotted, as long as there is enough.
 func TestARootIsRebuiltBesideRot(t *testing.T) {
 	c := startCluster(t, form{"2,4,5", true})
-	m := c.mount(t)
 	data := random(1, 100_000)
-	f := m.create("f", data)
-	sids := f.Handle().SIDs()
-	require.NoError(t, f.Close())
-	m.close()
-	c.foldAll()
+	sids := c.stored(data).Distribution.SIDs
 	lost, rotten := int(sids[0])-1, int(sids[1])-1 // the first whom the rebuild asks
 	c.killStorage(rotten)
 	for _, name := range c.slotFiles()[rotten] {
@@ -152,17 +147,12 @@ func TestARootThatIsRebuiltDoesNotVouchForAnOldVersion(t *testing.T) {
 	c := startCluster(t, form{"0", false}, func(cfg *exportd.Config) {
 		cfg.LeaseTerm, cfg.Log = 2*time.Second, slog.New(slog.NewTextHandler(log, nil))
 	})
-	m := c.mount(t)
-	f := m.create("f", random(1, 100_000))
-	sids := f.Handle().SIDs()
+	sids := c.stored(random(1, 100_000)).Distribution.SIDs
 	at := func(position int) int { return int(sids[position]) - 1 }
-	require.NoError(t, f.Close())
-	m.close()
-	c.foldAll()
 
-	m = c.mount(t)
+	m := c.mount(t)
 	c.killStorage(at(1))
-	f = m.open("f", os.O_RDWR)
+	f := m.open("f", os.O_RDWR)
 	data := random(2, 100_000)
 	_, err := f.WriteAt(data, 0)
 	require.NoError(t, err)
@@ -201,15 +191,10 @@ func (c *cluster) breakHeaders(i int, slots bool) {
 // the two others can tell that there is nothing newer than what they have.
 func TestTwoStoragesThatCannotTellWhatTheyLackAreMadeWhole(t *testing.T) {
 	c := startCluster(t, form{"0", false})
-	m := c.mount(t)
-	f := m.create("f", random(1, 100_000))
-	sids := f.Handle().SIDs()
-	require.NoError(t, f.Close())
-	m.close()
-	c.foldAll()
+	sids := c.stored(random(1, 100_000)).Distribution.SIDs
 	lost, other := int(sids[0])-1, int(sids[1])-1
 	c.killStorage(other)
-	m = c.mount(t)
+	m := c.mount(t)
 	data := random(2, 100_000)
 	m.write("f", data) // to the others, the spare among them
 	m.close()
@@ -225,13 +210,8 @@ func TestTwoStoragesThatCannotTellWhatTheyLackAreMadeWhole(t *testing.T) {
 // storage had of them may be gone, so it is not whole when the rest is repaired.
 func TestAHeaderThatBreaksDuringARepair(t *testing.T) {
 	c := startCluster(t, form{"0", false})
-	m := c.mount(t)
 	data := random(1, 400_000)
-	f := m.create("f", data)
-	place := f.Handle().Placement()
-	require.NoError(t, f.Close())
-	m.close()
-	c.foldAll()
+	place := c.stored(data)
 	req := c.repairRequest(place, 400_000)
 	repair := func() (reply wire.RepairReply, err error) {
 		conn := c.dial(int(place.Distribution.SIDs[1]) - 1)
@@ -271,13 +251,8 @@ func TestAHeaderThatBreaksDuringARepair(t *testing.T) {
 func TestAFileThatStaysPartialIsRepairedLater(t *testing.T) {
 	for _, silent := range []bool{false, true} {
 		c := startCluster(t, form{"0", false})
-		m := c.mount(t)
 		data := random(1, 100_000)
-		f := m.create("f", data)
-		place := f.Handle().Placement()
-		require.NoError(t, f.Close())
-		m.close()
-		c.foldAll()
+		place := c.stored(data)
 		req := c.repairRequest(place, 100_000)
 		ask := func(position int, op wire.Op, m, reply wire.Message) {
 			conn := c.dial(int(place.Distribution.SIDs[position]) - 1)

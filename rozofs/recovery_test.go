@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,11 +23,7 @@ func TestAWriterThatDiesLeavesOldOrNew(t *testing.T) {
 	const blocks, size = 13, 12*vocab.DefaultBlockBytes + 3000
 	for _, form := range []form{{"0", false}, {"0", true}, {"1", false}, {"2,4,5", true}} {
 		t.Run(form.String(), func(t *testing.T) {
-			var ahead atomic.Int64 // of exportd's clock
-			c := startCluster(t, form, func(cfg *exportd.Config) {
-				cfg.LeaseTerm = 5 * time.Second
-				cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-			})
+			c, endSessions := startMortal(t, form)
 			k, n := int(c.layout.Inverse), int(c.layout.Forward)
 			now := random(1, size)
 			m := c.mount(t)
@@ -44,7 +39,7 @@ func TestAWriterThatDiesLeavesOldOrNew(t *testing.T) {
 				require.NoError(t, f.Handle().SendSome(t.Context(), 0, blocks, rand.Perm(n)[:sent]), what)
 				w.client.Kill()
 				w.client = nil
-				ahead.Add(int64(time.Hour)) // its session ends
+				endSessions()
 				if sent >= k {
 					now = next
 				}
@@ -60,11 +55,7 @@ func TestAWriterThatDiesLeavesOldOrNew(t *testing.T) {
 // A writer dies after a truncation that leaves half a block, whose tail it has cut in its own
 // memory alone. What the tail held does not come back when the file grows again.
 func TestAWriterThatDiesAfterATruncationLeavesNoTail(t *testing.T) {
-	var ahead atomic.Int64 // of exportd's clock
-	c := startCluster(t, form{"0", false}, func(cfg *exportd.Config) {
-		cfg.LeaseTerm = 5 * time.Second
-		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	})
+	c, endSessions := startMortal(t, form{"0", false})
 	const size, cut = 3 * vocab.DefaultBlockBytes, vocab.DefaultBlockBytes + 1000
 	data := random(1, size)
 	m := c.mount(t)
@@ -74,7 +65,7 @@ func TestAWriterThatDiesAfterATruncationLeavesNoTail(t *testing.T) {
 	require.NoError(t, w.open("f", os.O_RDWR).Truncate(cut))
 	w.client.Kill()
 	w.client = nil
-	ahead.Add(int64(time.Hour)) // its session ends
+	endSessions()
 	r := c.mount(t)
 	r.holds("f", data[:cut])
 	require.NoError(t, r.Truncate(t.Context(), "f", size))
@@ -140,11 +131,7 @@ func TestAnOverwriteThatCannotBeSavedLeavesOldOrNew(t *testing.T) {
 // mount writes the file. Of the late write nothing comes to the storages, and who makes it
 // durable is told so, once.
 func TestAWriteThatOutlivesItsSessionOverwritesNothing(t *testing.T) {
-	var ahead atomic.Int64 // of exportd's clock
-	c := startCluster(t, form{"0", true}, func(cfg *exportd.Config) {
-		cfg.LeaseTerm = 5 * time.Second
-		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	})
+	c, endSessions := startMortal(t, form{"0", true})
 	c.mount(t).write("f", random(1, vocab.DefaultBlockBytes))
 	for _, s := range c.storages {
 		s.gate.clients = true
@@ -160,7 +147,7 @@ func TestAWriteThatOutlivesItsSessionOverwritesNothing(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return slices.ContainsFunc(c.storages, func(s *storageNode) bool { return s.gate.hasHeld() })
 	}, patience, time.Millisecond)
-	ahead.Add(int64(time.Hour)) // its session ends
+	endSessions()
 	r := c.mount(t)
 	now := random(2, vocab.DefaultBlockBytes)
 	r.write("f", now)
@@ -250,11 +237,7 @@ func TestAFileThatCannotBeSavedIsNotAskedAboutForEver(t *testing.T) {
 
 // A writer dies, and exportd has not heard that some of what it made durable lies on a spare.
 func TestWhatADeadWriterLeftOnASpareComesHome(t *testing.T) {
-	var ahead atomic.Int64 // of exportd's clock
-	c := startCluster(t, form{"0", true}, func(cfg *exportd.Config) {
-		cfg.LeaseTerm = 5 * time.Second
-		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	})
+	c, endSessions := startMortal(t, form{"0", true})
 	w := c.mount(t)
 	f := w.create("f", random(1, 300_000))
 	place := f.Handle().SIDs()
@@ -270,7 +253,7 @@ func TestWhatADeadWriterLeftOnASpareComesHome(t *testing.T) {
 	w.client.Kill()
 	w.client = nil
 	node(0).gate.refuse(wire.OpWrite, vocab.Internal)
-	ahead.Add(int64(time.Hour)) // its session ends
+	endSessions()
 	r := c.mount(t)
 	r.holds("f", data)
 	r.close()
@@ -289,11 +272,7 @@ func TestWhatAStorageKeptOfADeadWriterIsReplaced(t *testing.T) {
 	const blocks, size = 13, 12*vocab.DefaultBlockBytes + 3000
 	for _, form := range []form{{"0", false}, {"1", true}} {
 		t.Run(form.String(), func(t *testing.T) {
-			var ahead atomic.Int64 // of exportd's clock
-			c := startCluster(t, form, func(cfg *exportd.Config) {
-				cfg.LeaseTerm = 5 * time.Second
-				cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-			})
+			c, endSessions := startMortal(t, form)
 			data := random(1, size)
 			m := c.mount(t)
 			m.write("f", data)
@@ -307,7 +286,7 @@ func TestWhatAStorageKeptOfADeadWriterIsReplaced(t *testing.T) {
 			w.client.Kill()
 			w.client = nil
 			c.killStorage(away)
-			ahead.Add(int64(time.Hour)) // its session ends
+			endSessions()
 			r := c.mount(t)
 			r.holds("f", data)
 			r.close()
@@ -322,11 +301,7 @@ func TestWhatAStorageKeptOfADeadWriterIsReplaced(t *testing.T) {
 // A writer dies, and the header of a slot file of its file has rotted: the storage counts as one
 // that cannot tell, nobody waits for a scrub, and it is whole again afterwards.
 func TestAFileWithABrokenHeaderIsSettled(t *testing.T) {
-	var ahead atomic.Int64 // of exportd's clock
-	c := startCluster(t, form{"0", false}, func(cfg *exportd.Config) {
-		cfg.LeaseTerm = 5 * time.Second
-		cfg.Clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	})
+	c, endSessions := startMortal(t, form{"0", false})
 	data := random(1, 300_000)
 	m := c.mount(t)
 	m.write("f", data)
@@ -338,7 +313,7 @@ func TestAFileWithABrokenHeaderIsSettled(t *testing.T) {
 	w.client.Kill()
 	w.client = nil
 	c.breakHeaders(int(sids[0])-1, true)
-	ahead.Add(int64(time.Hour)) // its session ends
+	endSessions()
 	r := c.mount(t)
 	r.holds("f", data)
 	r.close()

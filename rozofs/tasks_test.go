@@ -184,6 +184,18 @@ func (c *cluster) allAtHome() {
 	}, patience, 10*time.Millisecond, "all is at home")
 }
 
+// stored writes a file f, which lies at home and in place then, and tells where.
+func (c *cluster) stored(data []byte) vocab.Placement {
+	c.t.Helper()
+	m := c.mount(c.t)
+	f := m.create("f", data)
+	place := f.Handle().Placement()
+	require.NoError(c.t, f.Close())
+	m.close()
+	c.foldAll()
+	return place
+}
+
 // foldAll scrubs, which tells the storages what is final, and has them bring that into
 // place, where it can be damaged.
 func (c *cluster) foldAll() wire.TaskFindings {

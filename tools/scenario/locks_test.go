@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -360,23 +359,8 @@ func TestSQLiteOnTwoMounts(t *testing.T) {
 	sqlite := need(t, "sqlite3", "sqlite3")
 	c := start(t, options{})
 	sides := []string{c.path("shared.db"), filepath.Join(c.secondMount().point, "shared.db")}
-	query(t, sqlite, sides[0], "create table t(n); insert into t values(0)")
 	n := scaled(25, 500)
-	script := strings.Repeat("begin immediate; update t set n = n + 1; commit;\n", n)
-	ended := make(chan error, 2)
-	for _, db := range sides {
-		go func() {
-			cmd := exec.Command(sqlite, "-bail", "-cmd", ".timeout 60000", db)
-			cmd.Stdin = strings.NewReader(script)
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				err = fmt.Errorf("%w: %s", err, out)
-			}
-			ended <- err
-		}()
-	}
-	require.NoError(t, <-ended)
-	require.NoError(t, <-ended)
+	addUp(t, sqlite, n, sides...)
 	for _, db := range sides {
 		require.Equal(t, strconv.Itoa(2*n)+"|ok", query(t, sqlite, db, "select n, (select * from pragma_integrity_check) from t"))
 	}

@@ -104,11 +104,19 @@ func TestSQLiteInTwoProcesses(t *testing.T) {
 	sqlite := need(t, "sqlite3", "sqlite3")
 	c := start(t, options{})
 	db := c.path("shared.db")
-	query(t, sqlite, db, "create table t(n); insert into t values(0)")
 	n := scaled(50, 1000)
+	addUp(t, sqlite, n, db, db)
+	require.Equal(t, strconv.Itoa(2*n), query(t, sqlite, db, "select n from t"))
+}
+
+// addUp makes a counter in a database and has a process for each of its names add one to it n
+// times, all at once.
+func addUp(t *testing.T, sqlite string, n int, names ...string) {
+	t.Helper()
+	query(t, sqlite, names[0], "create table t(n); insert into t values(0)")
 	script := strings.Repeat("begin immediate; update t set n = n + 1; commit;\n", n)
-	ended := make(chan error, 2)
-	for range 2 {
+	ended := make(chan error, len(names))
+	for _, db := range names {
 		go func() {
 			cmd := exec.Command(sqlite, "-bail", "-cmd", ".timeout 60000", db)
 			cmd.Stdin = strings.NewReader(script)
@@ -119,9 +127,9 @@ func TestSQLiteInTwoProcesses(t *testing.T) {
 			ended <- err
 		}()
 	}
-	require.NoError(t, <-ended)
-	require.NoError(t, <-ended)
-	require.Equal(t, strconv.Itoa(2*n), query(t, sqlite, db, "select n from t"))
+	for range names {
+		require.NoError(t, <-ended)
+	}
 }
 
 // query gives what one statement prints, without its last newline.
